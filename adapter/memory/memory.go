@@ -1,0 +1,374 @@
+package memory
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seglog/seglog/engine"
+)
+
+// Options configure [New]. The zero value has the defaults of [engine.Options].
+type Options struct {
+	// QueueDepth is how many events may wait for an [engine.LagFail]
+	// subscriber, at least 1; default [engine.DefaultQueueDepth].
+	QueueDepth int
+	// MaxEventBytes bounds one event, measured as the bytes of its kind, its
+	// payload and its headers' keys and values; default 16 MiB.
+	MaxEventBytes int
+	// MaxCommitBytes bounds the events of one commit together; default 64 MiB.
+	MaxCommitBytes int
+}
+
+const (
+	defaultMaxEventBytes  = 16 << 20
+	defaultMaxCommitBytes = 64 << 20
+)
+
+// Log is an [engine.EventLog] in memory.
+type Log struct {
+	queueDepth     int
+	maxEventBytes  int
+	maxCommitBytes int
+
+	mu       sync.Mutex // guards the fields below
+	closed   bool
+	position uint64 // of the last event of all topics
+	topics   map[engine.Topic]*topicLog
+	cursors  map[cursorKey]cursor
+	changed  chan struct{} // closed and replaced whenever a waiting subscriber should look again
+}
+
+var _ engine.EventLog = (*Log)(nil)
+
+// topicLog is one topic that was appended to.
+type topicLog struct {
+	first   engine.EventID  // lowest id that is readable; latest()+1 where none is
+	records []engine.Record // records[i].ID == first+i; the elements never change
+}
+
+func (t *topicLog) latest() engine.EventID {
+	return t.first + engine.EventID(len(t.records)) - 1
+}
+
+// after returns the records with ids above id.
+func (t *topicLog) after(id engine.EventID) []engine.Record {
+	if id < t.first {
+		return t.records
+	}
+	return t.records[min(uint64(id-t.first)+1, uint64(len(t.records))):]
+}
+
+type cursorKey struct {
+	topic    engine.Topic
+	consumer engine.ConsumerID
+}
+
+type cursor struct {
+	id      engine.EventID
+	ackedAt time.Time
+}
+
+// New returns an empty log.
+func New(opts Options) *Log {
+	return &Log{
+		queueDepth:     max(1, cmp.Or(opts.QueueDepth, engine.DefaultQueueDepth)),
+		maxEventBytes:  cmp.Or(opts.MaxEventBytes, defaultMaxEventBytes),
+		maxCommitBytes: cmp.Or(opts.MaxCommitBytes, defaultMaxCommitBytes),
+		topics:         map[engine.Topic]*topicLog{},
+		cursors:        map[cursorKey]cursor{},
+		changed:        make(chan struct{}),
+	}
+}
+
+// NewContext returns a context that carries a new log as the active one.
+func NewContext(ctx context.Context, opts Options) (context.Context, *Log) {
+	l := New(opts)
+	return engine.NewContext(ctx, l), l
+}
+
+// Append adds one event.
+func (l *Log) Append(ctx context.Context, topic engine.Topic, event engine.Event, opts ...engine.AppendOption) (engine.EventID, error) {
+	_, last, err := l.AppendBatch(ctx, topic, []engine.Event{event}, opts...)
+	return last, err
+}
+
+// AppendBatch adds events with consecutive ids, all or nothing.
+func (l *Log) AppendBatch(ctx context.Context, topic engine.Topic, events []engine.Event, opts ...engine.AppendOption) (first, last engine.EventID, err error) {
+	if err := topic.Validate(); err != nil {
+		return 0, 0, fmt.Errorf("append: %w", err)
+	}
+	if first, last, err = l.append(ctx, topic, events, engine.NewAppendConfig(opts)); err != nil {
+		return 0, 0, fmt.Errorf("append to topic %s: %w", topic, err)
+	}
+	return first, last, nil
+}
+
+func (l *Log) append(ctx context.Context, topic engine.Topic, events []engine.Event, config engine.AppendConfig) (first, last engine.EventID, err error) {
+	if _, err := l.check(events, 0); err != nil {
+		return 0, 0, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(ctx); err != nil {
+		return 0, 0, err
+	}
+	if len(events) == 0 {
+		return 0, 0, nil
+	}
+	if latest := l.latestLocked(topic); config.ExpectLatest != nil && *config.ExpectLatest != latest {
+		return 0, 0, &engine.ConflictError{Latest: latest}
+	}
+	first, last = l.addLocked(topic, events)
+	l.wakeLocked()
+	return first, last, nil
+}
+
+// check refuses invalid events and events above the limits. used is what the
+// commit holds already; check returns what it holds with events.
+func (l *Log) check(events []engine.Event, used int) (commitBytes int, err error) {
+	for i, e := range events {
+		if err := e.Validate(); err != nil {
+			return 0, fmt.Errorf("event %d of %d: %w", i+1, len(events), err)
+		}
+		size := eventBytes(e)
+		if size > l.maxEventBytes {
+			return 0, fmt.Errorf("event %d of %d: %w: %d bytes, the limit is %d", i+1, len(events), engine.ErrTooLarge, size, l.maxEventBytes)
+		}
+		if used += size; used > l.maxCommitBytes {
+			return 0, fmt.Errorf("%w: more than %d bytes in one commit", engine.ErrTooLarge, l.maxCommitBytes)
+		}
+	}
+	return used, nil
+}
+
+func eventBytes(e engine.Event) int {
+	n := len(e.Kind) + len(e.Payload)
+	for k, v := range e.Headers {
+		n += len(k) + len(v)
+	}
+	return n
+}
+
+// readyLocked reports why nothing can be done: the context ended, or the log
+// is closed.
+func (l *Log) readyLocked(ctx context.Context) error {
+	if l.closed {
+		return engine.ErrClosed
+	}
+	return ctx.Err()
+}
+
+func (l *Log) latestLocked(topic engine.Topic) engine.EventID {
+	if t := l.topics[topic]; t != nil {
+		return t.latest()
+	}
+	return 0
+}
+
+// addLocked writes copies of events, of which there is at least one.
+func (l *Log) addLocked(topic engine.Topic, events []engine.Event) (first, last engine.EventID) {
+	t := l.topics[topic]
+	if t == nil {
+		t = &topicLog{first: 1}
+		l.topics[topic] = t
+	}
+	first = t.latest() + 1
+	for _, e := range events {
+		l.position++
+		t.records = append(t.records, engine.Record{
+			ID:       t.latest() + 1,
+			Topic:    topic,
+			Position: l.position,
+			Event:    clone(e),
+		})
+	}
+	return first, t.latest()
+}
+
+// clone copies e deeply; its headers come out non-nil.
+func clone(e engine.Event) engine.Event {
+	e = e.WithHeaders(e.Headers)
+	e.Payload = bytes.Clone(e.Payload)
+	return e
+}
+
+func (l *Log) wakeLocked() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// Read yields the events after opts.After as they stood when the iteration
+// began: a compaction meanwhile takes nothing away from it.
+func (l *Log) Read(ctx context.Context, topic engine.Topic, opts engine.ReadOptions) iter.Seq2[engine.Record, error] {
+	return func(yield func(engine.Record, error) bool) {
+		records, err := l.snapshot(ctx, topic, opts)
+		if err != nil {
+			yield(engine.Record{}, fmt.Errorf("read topic %s: %w", topic, err))
+			return
+		}
+		for _, r := range records {
+			if err := ctx.Err(); err != nil {
+				yield(engine.Record{}, fmt.Errorf("read topic %s: %w", topic, err))
+				return
+			}
+			r.Event = clone(r.Event)
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+// snapshot returns the records that a read sees. They are shared with the log.
+func (l *Log) snapshot(ctx context.Context, topic engine.Topic, opts engine.ReadOptions) ([]engine.Record, error) {
+	if err := topic.Validate(); err != nil {
+		return nil, err
+	}
+	if opts.Limit < 0 {
+		return nil, fmt.Errorf("%w: negative limit %d", engine.ErrConfig, opts.Limit)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(ctx); err != nil {
+		return nil, err
+	}
+	t := l.topics[topic]
+	if t == nil {
+		return nil, nil
+	}
+	records := t.after(opts.After)
+	if opts.Limit > 0 {
+		records = records[:min(opts.Limit, len(records))]
+	}
+	return records, nil
+}
+
+// Ack moves the consumer's cursor on topic to upTo, forward or back.
+func (l *Log) Ack(ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID) error {
+	if err := validate(topic, consumer); err != nil {
+		return fmt.Errorf("ack: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.readyLocked(ctx)
+	if latest := l.latestLocked(topic); err == nil && upTo > latest {
+		err = fmt.Errorf("%w: event %d, the latest is %d", engine.ErrBeyondLatest, upTo, latest)
+	}
+	if err != nil {
+		return fmt.Errorf("ack on topic %s for consumer %q: %w", topic, consumer, err)
+	}
+	l.cursors[cursorKey{topic, consumer}] = cursor{upTo, time.Now()}
+	return nil
+}
+
+func validate(topic engine.Topic, consumer engine.ConsumerID) error {
+	if err := topic.Validate(); err != nil {
+		return err
+	}
+	return consumer.Validate()
+}
+
+// Cursor returns the consumer's last acknowledged id, if there is one.
+func (l *Log) Cursor(ctx context.Context, topic engine.Topic, consumer engine.ConsumerID) (id engine.EventID, ok bool, err error) {
+	if err := validate(topic, consumer); err != nil {
+		return 0, false, fmt.Errorf("cursor: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(ctx); err != nil {
+		return 0, false, fmt.Errorf("cursor on topic %s of consumer %q: %w", topic, consumer, err)
+	}
+	c, ok := l.cursors[cursorKey{topic, consumer}]
+	return c.id, ok, nil
+}
+
+// Latest returns the highest id ever assigned in topic, if there is one.
+func (l *Log) Latest(ctx context.Context, topic engine.Topic) (id engine.EventID, ok bool, err error) {
+	if err := topic.Validate(); err != nil {
+		return 0, false, fmt.Errorf("latest: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(ctx); err != nil {
+		return 0, false, fmt.Errorf("latest of topic %s: %w", topic, err)
+	}
+	latest := l.latestLocked(topic)
+	return latest, latest > 0, nil
+}
+
+// Topics returns every topic that was ever appended to, sorted by name.
+func (l *Log) Topics(ctx context.Context) ([]engine.Topic, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(ctx); err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	return slices.SortedFunc(maps.Keys(l.topics), func(a, b engine.Topic) int {
+		return cmp.Compare(a.String(), b.String())
+	}), nil
+}
+
+// Compact makes the events up to and including before unreadable.
+func (l *Log) Compact(ctx context.Context, topic engine.Topic, before engine.EventID) (engine.CompactReport, error) {
+	if err := topic.Validate(); err != nil {
+		return engine.CompactReport{}, fmt.Errorf("compact: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(ctx); err != nil {
+		return engine.CompactReport{}, fmt.Errorf("compact topic %s: %w", topic, err)
+	}
+	t := l.topics[topic]
+	if t == nil {
+		return engine.CompactReport{}, nil
+	}
+	latest, had := t.latest(), len(t.records)
+	// A copy, so that what was removed is freed and running reads keep theirs.
+	t.records = slices.Clone(t.after(before))
+	t.first = latest + 1 - engine.EventID(len(t.records))
+	l.wakeLocked()
+	return engine.CompactReport{
+		Removed:   uint64(had - len(t.records)),
+		Remaining: uint64(len(t.records)),
+		Latest:    &latest,
+	}, nil
+}
+
+// Flush has nothing to do.
+func (l *Log) Flush(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	return nil
+}
+
+// Describe says what the log is: it has no location and no size.
+func (l *Log) Describe(ctx context.Context) (engine.Description, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(ctx); err != nil {
+		return engine.Description{}, fmt.Errorf("describe: %w", err)
+	}
+	return engine.Description{Backend: engine.BackendMemory, QueueDepth: l.queueDepth}, nil
+}
+
+// Close ends all subscriptions and refuses every later call.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	l.wakeLocked()
+	return nil
+}
