@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seglog/seglog/engine"
+)
+
+func newAppend(a *app) *cobra.Command {
+	var kind string
+	var headers []string
+	var envelope, quiet bool
+	cmd := &cobra.Command{
+		Use:   "append TOPIC",
+		Short: "Append JSON lines from standard input",
+		Long: `append reads JSON lines from standard input and appends each as one event. A
+line is the event's payload, kept byte for byte without the white space around
+it; with --envelope it is a whole event, and takes from --kind, --header and the
+clock only what it leaves out. Blank lines are skipped.
+
+It prints the ids, one a line, as the events become durable. On a terminal it
+prints one summary, unless the events are typed there too.
+
+At a line that is refused it stops, says the line's number and why, and exits
+with status 1: the lines before it are committed, it and those after it are not.`,
+		Example: `  echo '{"n":1}' | seglog append jobs --kind job.queued --header trace=4f2
+  seglog append jobs --kind job.queued <jobs.jsonl
+  seglog read jobs | seglog -C elsewhere append jobs --envelope --quiet`,
+		Args:              exactArgs("TOPIC"),
+		ValidArgsFunction: a.completeTopics,
+	}
+	cmd.Flags().StringVar(&kind, "kind", "event", "the events' `kind`")
+	cmd.Flags().StringArrayVar(&headers, "header", nil, "a header of the events as `key=value`; may be repeated")
+	cmd.Flags().BoolVar(&envelope, "envelope", false, `lines are {"kind":…,"payload":…,"headers":{…},"occurred_at_ms":…}`)
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		topic, err := parseTopic(args[0])
+		if err != nil {
+			return err
+		}
+		decode := decoder{kind: kind, envelope: envelope}
+		if decode.headers, err = parseHeaders(headers); err != nil {
+			return err
+		}
+		a.print.quiet = false // input that is left behind is a failure
+		return a.withLog(modeCreate, func(cmd *cobra.Command, log engine.EventLog, _ []string) error {
+			ap := appender{log: log, topic: topic, progress: newProgress(a.streams)}
+			if !quiet {
+				ap.print = a.print
+				ap.summary = a.outTTY && !a.inTTY && !a.print.json
+			}
+			return ap.run(cmd.Context(), newLines(a.in, decode))
+		})(cmd, args)
+	}
+	return cmd
+}
+
+func parseHeaders(flags []string) (map[string]string, error) {
+	headers := make(map[string]string, len(flags))
+	for _, f := range flags {
+		key, value, ok := strings.Cut(f, "=")
+		if !ok || key == "" {
+			return nil, usagef("--header %q: want key=value", f)
+		}
+		headers[key] = value
+	}
+	return headers, nil
+}
+
+// appender moves lines into a topic. All lines that have arrived while a commit
+// was on its way make up the next one, so a slow source sees each line
+// committed at once and a fast one shares its syncs.
+//
+// It appends batch after batch rather than one by one without waiting: a line
+// that the log refuses then has nothing behind it in flight, and "the lines
+// before it, and no others" holds. A batch is all or nothing, on every backend.
+type appender struct {
+	log      engine.EventLog
+	topic    engine.Topic
+	print    *printer // nil: print nothing
+	summary  bool     // print one line at the end instead of the ids
+	progress *progress
+
+	count       uint64
+	first, last engine.EventID
+}
+
+func (a *appender) run(ctx context.Context, in *lines) error {
+	defer in.start(ctx)()
+	err := a.drain(ctx, in)
+	a.progress.clear()
+	if printErr := a.finish(); err == nil {
+		err = printErr
+	}
+	return err
+}
+
+// drain commits lines until they end or one of them cannot be appended.
+func (a *appender) drain(ctx context.Context, in *lines) error {
+	for {
+		batch, err := in.take()
+		if ctx.Err() != nil {
+			return interruption(fmt.Sprintf("interrupted after %s", plural(a.count, "event")))
+		}
+		if len(batch) == 0 {
+			return err
+		}
+		// A commit that has begun is waited for, also when ctx ends: what
+		// became of it must be known.
+		if err := a.commit(context.WithoutCancel(ctx), batch); err != nil {
+			return err
+		}
+		a.progress.say("%s: %d events appended", a.topic, a.count)
+	}
+}
+
+// commit appends batch.
+func (a *appender) commit(ctx context.Context, batch []line) error {
+	events := make([]engine.Event, len(batch))
+	for i := range batch {
+		events[i] = batch[i].event
+	}
+	first, last, err := a.log.AppendBatch(ctx, a.topic, events)
+	switch {
+	case err == nil:
+		return a.appended(first, last)
+	case len(batch) == 1:
+		return fmt.Errorf("line %d: append to topic %s: %w", batch[0].number, a.topic, err)
+	case errors.Is(err, engine.ErrTooLarge), errors.Is(err, engine.ErrInvalidEvent):
+		return a.commitSingly(ctx, batch)
+	}
+	return fmt.Errorf("lines %d to %d: append to topic %s: %w", batch[0].number, batch[len(batch)-1].number, a.topic, err)
+}
+
+// commitSingly appends a batch that was refused as a whole up to the line that
+// was the reason.
+func (a *appender) commitSingly(ctx context.Context, batch []line) error {
+	for i := range batch {
+		if err := a.commit(ctx, batch[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *appender) appended(first, last engine.EventID) error {
+	if a.count == 0 {
+		a.first = first
+	}
+	a.last = last
+	a.count += uint64(last-first) + 1
+	if a.print == nil || a.summary {
+		return nil
+	}
+	for id := first; id <= last; id++ {
+		if err := a.print.answer(id, idRow{a.topic, id}); err != nil {
+			return err
+		}
+	}
+	return a.print.flush()
+}
+
+func (a *appender) finish() error {
+	if a.print == nil || !a.summary || a.count == 0 {
+		return nil
+	}
+	if a.count == 1 {
+		return a.print.line(fmt.Sprintf("%s %d", a.topic, a.first))
+	}
+	return a.print.line(fmt.Sprintf("%s %d..%d (%s)", a.topic, a.first, a.last, plural(a.count, "event")))
+}
+
+// idRow is an event's id with its topic.
+type idRow struct {
+	Topic engine.Topic   `json:"topic"`
+	ID    engine.EventID `json:"id"`
+}
+
+func (r idRow) cells() []string { return []string{r.Topic.String(), idText(r.ID)} }

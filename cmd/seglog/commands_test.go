@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seglog/seglog/engine"
+)
+
+func TestTopicsListsNamesAndLatest(t *testing.T) {
+	s := newShell(t)
+	s.run("", "topics").must(statusOK).prints("")
+	s.fill("jobs")
+	s.run("1\n", "append a").must(statusOK)
+	s.run("", "topics").must(statusOK).prints("{\"topic\":\"a\",\"latest\":1}\n{\"topic\":\"jobs\",\"latest\":3}\n")
+	s.terminal()
+	s.run("", "topics").must(statusOK).prints("TOPIC  LATEST\na      1\njobs   3\n")
+}
+
+func TestLatestPrintsTheID(t *testing.T) {
+	s := newShell(t)
+	s.fill("jobs")
+	s.run("", "latest jobs").must(statusOK).prints("3\n")
+	s.run("", "latest jobs --json").must(statusOK).prints("{\"topic\":\"jobs\",\"latest\":3}\n")
+	s.run("", "latest other").must(statusFailed).prints("").says("seglog: topic other has no events\n")
+}
+
+func TestDescribeSaysWhatAndWhere(t *testing.T) {
+	s := newShell(t)
+	s.run("", "describe").must(statusOK).prints("{\"backend\":\"memory\",\"queue_depth\":128}\n")
+	s.terminal()
+	s.run("", "describe").must(statusOK).prints("backend      memory\nqueue depth  128\n")
+}
+
+func TestDescribeOfNoLogCreatesNothing(t *testing.T) {
+	s := newShell(t)
+	s.vars["HARN_EVENT_LOG_QUEUE_DEPTH"] = "7"
+	where := filepath.Join(s.dir, "none")
+	s.run("", "describe -C none").must(statusOK).
+		prints(fmt.Sprintf("{\"backend\":\"segment\",\"location\":%q,\"size_bytes\":0,\"queue_depth\":7}\n", where))
+	s.terminal()
+	s.run("", "describe -C none").must(statusOK).
+		prints("backend      segment\nlocation     " + where + "\nsize         0 B\nqueue depth  7\n")
+	if _, err := os.Stat(where); err == nil {
+		t.Error("describe created the log")
+	}
+}
+
+func TestAckAndCursor(t *testing.T) {
+	s := newShell(t)
+	s.fill("jobs")
+	s.run("", "cursor jobs c").must(statusFailed).prints("").says(`consumer "c" has no cursor on topic jobs`)
+	s.run("", "ack jobs c 2").must(statusOK).prints("")
+	if s.openedMode != modeChange {
+		t.Errorf("ack opened with mode %d, want modeChange", s.openedMode)
+	}
+	s.run("", "cursor jobs c").must(statusOK).prints("2\n")
+	s.run("", "cursor jobs c --json").must(statusOK).prints("{\"topic\":\"jobs\",\"consumer\":\"c\",\"cursor\":2}\n")
+	s.run("", "ack jobs c 0 --json").must(statusOK).prints("{\"topic\":\"jobs\",\"consumer\":\"c\",\"cursor\":0}\n")
+	s.run("", "ack jobs c 4").must(statusFailed).says("ack beyond latest")
+	s.run("", "ack jobs c x").must(statusUsage).says(`"x" is not an event id`)
+	s.run("", "ack jobs c").must(statusUsage).says("ID is missing")
+}
+
+// Consumers is what the log would list.
+func (f *faultLog) Consumers(context.Context, engine.Topic) ([]consumerInfo, error) {
+	return f.consumers, nil
+}
+
+func (s *shell) withConsumers() {
+	s.openLog = &faultLog{EventLog: s.log, consumers: []consumerInfo{
+		{engine.MustConsumerID("a/b"), 1, time.UnixMilli(1700000000000), 2},
+		{engine.MustConsumerID("é\n"), 3, time.UnixMilli(1700000000001), 0},
+	}}
+}
+
+func TestConsumersListsCursors(t *testing.T) {
+	s := newShell(t)
+	s.fill("jobs")
+	s.withConsumers()
+	s.run("", "consumers jobs").must(statusOK).prints(
+		`{"topic":"jobs","consumer":"a/b","cursor":1,"lag":2,"acked_at_ms":1700000000000}
+{"topic":"jobs","consumer":"é\n","cursor":3,"lag":0,"acked_at_ms":1700000000001}
+`)
+	s.terminal()
+	s.run("", "consumers jobs").must(statusOK).prints(
+		`CONSUMER  CURSOR  LAG  ACKED
+a/b       1       2    2023-11-14T22:13:20.000Z
+"é\n"     3       0    2023-11-14T22:13:20.001Z
+`)
+}
+
+func TestConsumersOfABackendWithoutThemIsRefused(t *testing.T) {
+	newShell(t).run("", "consumers jobs").must(statusFailed).says("list the consumers of topic jobs", errors.ErrUnsupported.Error())
+}
+
+func TestCompactWantsYes(t *testing.T) {
+	s := newShell(t)
+	s.fill("jobs")
+	s.run("", "compact jobs 2").must(statusUsage).says("destroys the events of topic jobs up to 2", "--yes")
+	if got := len(s.records("jobs")); got != 3 {
+		t.Fatalf("got %d events left, want 3", got)
+	}
+	s.run("", "compact jobs 2 --yes").must(statusOK).
+		prints("{\"removed\":2,\"remaining\":1,\"latest\":3,\"checkpointed\":false}\n")
+	s.terminal()
+	s.run("", "compact jobs 9 --yes").must(statusOK).prints("removed    1\nremaining  0\nlatest     3\n")
+	s.run("", "compact none 9 --yes").must(statusOK).prints("removed    0\nremaining  0\n")
+}
+
+func TestOnlyAppendCreatesALog(t *testing.T) {
+	for _, args := range []string{
+		"read jobs", "tail jobs", "topics", "latest jobs", "ack jobs c 1", "cursor jobs c",
+		"consumers jobs", "compact jobs 1 --yes", "verify",
+	} {
+		s := newShell(t)
+		where := filepath.Join(s.dir, "none")
+		s.run("", args+" -C none").must(statusFailed).prints("").says("there is no log at "+where, "--dir")
+		if s.opened != (target{}) {
+			t.Errorf("%s: opened %v", args, s.opened)
+		}
+	}
+	s := newShell(t)
+	s.run("1\n", "append jobs -C none").must(statusOK)
+	if want := filepath.Join(s.dir, "none"); s.opened.location != want {
+		t.Errorf("append opened %q, want %q", s.opened.location, want)
+	}
+}
+
+func TestWrongUsageExitsWithItsOwnStatus(t *testing.T) {
+	for _, test := range []struct{ args, says string }{
+		{"", "a command is missing"},
+		{"tpics", `unknown command "tpics"; did you mean topics?`},
+		{"read", "read: TOPIC is missing"},
+		{"read a b", `read: unexpected argument "b"`},
+		{"read a/b", "topic 'a/b' contains unsupported characters"},
+		{"read jobs --after x", `invalid argument "x" for "--after"`},
+		{"read jobs --limit -1", `invalid argument "-1" for "--limit"`},
+		{"read jobs --nope", "unknown flag: --nope"},
+		{"topics --backend tape", "unsupported event log backend 'tape'"},
+		{"topics --dir a --path b", "exclude each other"},
+		{"topics --backend sqlite --dir b", "use --path"},
+		{"topics --backend file --path b", "--path is for --backend sqlite"},
+		{"verify x", `unexpected argument "x"`},
+	} {
+		s := newShell(t)
+		args := strings.Fields(test.args)
+		s.runContext(t.Context(), nil, args...).must(statusUsage).prints("").says("seglog: ", test.says, "--help' for usage")
+		if s.opened != (target{}) {
+			t.Errorf("%s: opened %v", test.args, s.opened)
+		}
+	}
+}
+
+func TestTheLogIsFoundByFlagsThenEnvironment(t *testing.T) {
+	abs := t.TempDir()
+	for _, test := range []struct {
+		name, args string
+		vars       map[string]string
+		backend    engine.BackendKind
+		location   string // relative to the current directory
+	}{
+		{"nothing set", "", nil, engine.BackendSegment, ".harn/events.seglog"},
+		{"state", "", map[string]string{"HARN_STATE_DIR": "st"}, engine.BackendSegment, "st/events.seglog"},
+		{"blank", "", map[string]string{"HARN_STATE_DIR": " ", "HARN_EVENT_LOG_SEGMENT_DIR": " "}, engine.BackendSegment, ".harn/events.seglog"},
+		{"segment", "", map[string]string{"HARN_EVENT_LOG_SEGMENT_DIR": "x", "HARN_STATE_DIR": "st"}, engine.BackendSegment, "x"},
+		{"absolute", "", map[string]string{"HARN_EVENT_LOG_SEGMENT_DIR": abs}, engine.BackendSegment, abs},
+		{"file", "", map[string]string{"HARN_EVENT_LOG_BACKEND": " FILE ", "HARN_EVENT_LOG_DIR": "f"}, engine.BackendFile, "f"},
+		{"file default", "", map[string]string{"HARN_EVENT_LOG_BACKEND": "file"}, engine.BackendFile, ".harn/events"},
+		{"sqlite", "", map[string]string{"HARN_EVENT_LOG_BACKEND": "sqlite", "HARN_EVENT_LOG_SQLITE_PATH": "q"}, engine.BackendSQLite, "q"},
+		{"sqlite default", " --backend sqlite", nil, engine.BackendSQLite, ".harn/events.sqlite"},
+		{"dir", " --dir d", map[string]string{"HARN_EVENT_LOG_BACKEND": "sqlite", "HARN_EVENT_LOG_SEGMENT_DIR": "x"}, engine.BackendSegment, "d"},
+		{"dir of file", " -C d --backend File", nil, engine.BackendFile, "d"},
+		{"path", " --path p", nil, engine.BackendSQLite, "p"},
+		{"path of sqlite", " --path p --backend sqlite", nil, engine.BackendSQLite, "p"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newShell(t)
+			s.vars = test.vars
+			s.run("1\n", "append jobs"+test.args).must(statusOK)
+			want := test.location
+			if !filepath.IsAbs(want) {
+				want = filepath.Join(s.dir, filepath.FromSlash(want))
+			}
+			if s.opened.backend != test.backend || s.opened.location != want {
+				t.Errorf("got %+v, want %s at %s", s.opened, test.backend, want)
+			}
+		})
+	}
+}
+
+func TestABackendFromTheEnvironmentThatIsUnknownFails(t *testing.T) {
+	s := newShell(t)
+	s.vars["HARN_EVENT_LOG_BACKEND"] = "tape"
+	s.run("", "topics").must(statusFailed).says("HARN_EVENT_LOG_BACKEND", "unsupported event log backend 'tape'")
+	s.vars["HARN_EVENT_LOG_BACKEND"] = "memory"
+	s.run("", "topics").must(statusFailed).says("backend memory cannot be used from the command line")
+}
+
+func TestHelpAndVersionNeedNoLog(t *testing.T) {
+	s := newShell(t)
+	for _, args := range []string{"--help", "help append", "append --help", "completion bash"} {
+		if r := s.run("", args).must(statusOK); !strings.Contains(r.out, "seglog") || r.err != "" {
+			t.Errorf("%s: got %q, %q", args, r.out, r.err)
+		}
+	}
+	if r := s.run("", "--version").must(statusOK); !strings.HasPrefix(r.out, "seglog ") || !strings.Contains(r.out, "go1.") {
+		t.Errorf("version: got %q", r.out)
+	}
+	if s.opened != (target{}) {
+		t.Errorf("opened %v", s.opened)
+	}
+}
+
+func TestEveryCommandHasHelp(t *testing.T) {
+	a := &app{print: newPrinter(&bytes.Buffer{}, false)}
+	for _, cmd := range newRoot(a).Commands() {
+		if cmd.Short == "" || cmd.Long == "" {
+			t.Errorf("%s has no help", cmd.Name())
+		}
+	}
+}
+
+func TestTopicsCompleteInTheShell(t *testing.T) {
+	s := newShell(t)
+	s.fill("jobs")
+	s.run("1\n", "append other").must(statusOK)
+	got := s.run("", "__complete read jo").must(statusOK).out
+	if !strings.HasPrefix(got, "jobs\n:4\n") {
+		t.Errorf("got %q, want jobs alone, and no file names", got)
+	}
+}
+
+func TestCloseThatFailsFailsTheCommand(t *testing.T) {
+	s := newShell(t)
+	s.openLog = closeFails{s.log}
+	s.run("1\n", "append jobs").must(statusFailed).prints("1\n").says("close the log: i/o error")
+}
+
+type closeFails struct{ engine.EventLog }
+
+func (closeFails) Close() error { return engine.ErrIO }

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seglog/seglog/engine"
+)
+
+func newTopics(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "topics",
+		Short: "List the topics",
+		Long: `topics lists every topic that was ever appended to, sorted by name, with the
+id of its latest event. Emptied topics are listed too.`,
+		Args: exactArgs(),
+		RunE: a.withLog(modeRead, func(cmd *cobra.Command, log engine.EventLog, _ []string) error {
+			topics, err := log.Topics(cmd.Context())
+			if err != nil {
+				return err
+			}
+			a.print.titles = []string{"TOPIC", "LATEST"}
+			for _, topic := range topics {
+				latest, _, err := log.Latest(cmd.Context(), topic)
+				if err != nil {
+					return err
+				}
+				if err := a.print.row(topicRow{topic, latest}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	}
+}
+
+type topicRow struct {
+	Topic  engine.Topic   `json:"topic"`
+	Latest engine.EventID `json:"latest"`
+}
+
+func (r topicRow) cells() []string { return []string{r.Topic.String(), idText(r.Latest)} }
+
+func newLatest(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "latest TOPIC",
+		Short: "Print the id of a topic's latest event",
+		Long: `latest prints the highest event id ever assigned in a topic, whether that event
+is still readable or compacted. Where nothing was ever appended it prints
+nothing and exits with status 1.`,
+		Args:              exactArgs("TOPIC"),
+		ValidArgsFunction: a.completeTopics,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			topic, err := parseTopic(args[0])
+			if err != nil {
+				return err
+			}
+			return a.withLog(modeRead, func(cmd *cobra.Command, log engine.EventLog, _ []string) error {
+				latest, ok, err := log.Latest(cmd.Context(), topic)
+				if err != nil {
+					return err
+				}
+				if !ok {
+					return fmt.Errorf("topic %s has no events", topic)
+				}
+				return a.print.answer(latest, topicRow{topic, latest})
+			})(cmd, args)
+		},
+	}
+}
+
+func newDescribe(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "describe",
+		Short: "Say which log it is, where, and how large",
+		Long: `describe says which log the flags or the environment name, where it is and how
+large. A log that is not there yet has size 0, and is not created.`,
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target, err := a.choice.resolve(a.env)
+			if err != nil {
+				return err
+			}
+			if !target.exists() {
+				return a.describe(engine.Description{
+					Backend: target.backend, Location: target.location,
+					SizeBytes: new(uint64), QueueDepth: target.queueDepth,
+				})
+			}
+			return a.withLog(modeRead, func(cmd *cobra.Command, log engine.EventLog, _ []string) error {
+				d, err := log.Describe(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.describe(d)
+			})(cmd, args)
+		},
+	}
+}
+
+func (a *app) describe(d engine.Description) error {
+	if a.print.json {
+		return a.print.row(descriptionRow(d))
+	}
+	rows := []pairRow{{"backend", string(d.Backend)}}
+	if d.Location != "" {
+		rows = append(rows, pairRow{"location", d.Location})
+	}
+	if d.SizeBytes != nil {
+		rows = append(rows, pairRow{"size", bytesText(*d.SizeBytes)})
+	}
+	rows = append(rows, pairRow{"queue depth", strconv.Itoa(d.QueueDepth)})
+	return a.print.pairs(rows)
+}
+
+// descriptionRow is a description for programs; people get pairs.
+type descriptionRow engine.Description
+
+func (descriptionRow) cells() []string { return nil }
