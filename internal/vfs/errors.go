@@ -3,6 +3,7 @@ package vfs
 import (
 	"errors"
 	"io/fs"
+	"os"
 )
 
 // errNotRegular is why a pipe, a device, a link or a directory is not opened.
@@ -21,6 +22,9 @@ func pathError(op, name string, err error) error {
 	}
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		err = path.Err
+	}
+	if link, ok := errors.AsType[*os.LinkError](err); ok {
+		err = link.Err
 	}
 	if isNoSpace(err) && !errors.Is(err, ErrNoSpace) {
 		err = noSpaceError{err}

@@ -1,0 +1,41 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// syncData leaves out times, and so a commit of the journal where no block was
+// allocated.
+func syncData(f *os.File) error { return withFD(f, syscall.Fdatasync) }
+
+func syncAll(f *os.File) error {
+	if !syncfsReports() {
+		return errors.ErrUnsupported
+	}
+	return withFD(f, unix.Syncfs)
+}
+
+// syncfsReports says whether syncfs fails where a write failed. Before Linux
+// 5.8 it did not.
+var syncfsReports = sync.OnceValue(func() bool {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return false
+	}
+	return atLeast(unix.ByteSliceToString(name.Release[:]), 5, 8)
+})
+
+// atLeast says whether a release such as "6.1.0-2-amd64" is no older than that.
+func atLeast(release string, major, minor int) bool {
+	var gotMajor, gotMinor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &gotMajor, &gotMinor); err != nil {
+		return false
+	}
+	return gotMajor > major || gotMajor == major && gotMinor >= minor
+}
