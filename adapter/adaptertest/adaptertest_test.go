@@ -8,5 +8,16 @@ import (
 )
 
 func TestMemoryConforms(t *testing.T) {
-	Run(t, func(*testing.T) engine.EventLog { return memory.New(memory.Options{}) })
+	RunWith(t, Config{
+		Open: func(*testing.T) engine.EventLog { return memory.New(memory.Options{}) },
+		Reopen: func(t *testing.T, log engine.EventLog) engine.EventLog {
+			if err := log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return log.(*memory.Log).Clone()
+		},
+		OpenLimits: func(_ *testing.T, maxEventBytes, maxCommitBytes int) engine.EventLog {
+			return memory.New(memory.Options{MaxEventBytes: maxEventBytes, MaxCommitBytes: maxCommitBytes})
+		},
+	})
 }

@@ -59,7 +59,9 @@ func (f *fixture) fill(topic engine.Topic, last engine.EventID) {
 	for id := latest + 1; id <= last; id++ {
 		events = append(events, numbered(id))
 	}
-	f.appendBatch(topic, events, latest+1)
+	if len(events) > 0 {
+		f.appendBatch(topic, events, latest+1)
+	}
 }
 
 // appendBatch appends events, the first of which must get the id first.

@@ -76,6 +76,7 @@ func groups() []group {
 		{"Compact", compactRules},
 		{"Close", closeRules},
 		{"Reopen", reopenRules},
+		{"Commit", commitRules},
 		{"Raw", rawRules},
 	}
 }

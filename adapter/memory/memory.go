@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -101,51 +102,82 @@ func (l *Log) Append(ctx context.Context, topic engine.Topic, event engine.Event
 
 // AppendBatch adds events with consecutive ids, all or nothing.
 func (l *Log) AppendBatch(ctx context.Context, topic engine.Topic, events []engine.Event, opts ...engine.AppendOption) (first, last engine.EventID, err error) {
-	if err := topic.Validate(); err != nil {
+	var b engine.Batch
+	if expected := engine.NewAppendConfig(opts).ExpectLatest; expected != nil && len(events) > 0 {
+		b.ExpectLatest(topic, *expected)
+	}
+	b.Append(topic, events...)
+	done, err := l.commit(ctx, b.Ops())
+	if err != nil {
 		return 0, 0, fmt.Errorf("append: %w", err)
 	}
-	if first, last, err = l.append(ctx, topic, events, engine.NewAppendConfig(opts)); err != nil {
-		return 0, 0, fmt.Errorf("append to topic %s: %w", topic, err)
-	}
-	return first, last, nil
+	return done.Appended[0].First, done.Appended[0].Last, nil
 }
 
-func (l *Log) append(ctx context.Context, topic engine.Topic, events []engine.Event, config engine.AppendConfig) (first, last engine.EventID, err error) {
-	if _, err := l.check(events, 0); err != nil {
-		return 0, 0, err
+// Commit carries out all changes of b at once, or none of them.
+func (l *Log) Commit(ctx context.Context, b *engine.Batch) (engine.Committed, error) {
+	done, err := l.commit(ctx, b.Ops())
+	if err != nil {
+		return engine.Committed{}, fmt.Errorf("commit: %w", err)
+	}
+	return done, nil
+}
+
+func (l *Log) commit(ctx context.Context, ops []engine.BatchOp) (engine.Committed, error) {
+	if err := l.checkValues(ops); err != nil {
+		return engine.Committed{}, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.readyLocked(ctx); err != nil {
-		return 0, 0, err
+	if err := l.checkStateLocked(ctx, ops); err != nil {
+		return engine.Committed{}, err
 	}
-	if len(events) == 0 {
-		return 0, 0, nil
+	var done engine.Committed
+	for _, op := range ops {
+		switch op.Kind {
+		case engine.OpAppend:
+			if len(op.Events) > 0 && done.Position == 0 {
+				done.Position = l.position + 1
+			}
+			done.Appended = append(done.Appended, l.addLocked(op.Topic, op.Events))
+		case engine.OpAck:
+			l.cursors[cursorKey{op.Topic, op.Consumer}] = cursor{op.ID, time.Now()}
+		}
 	}
-	if latest := l.latestLocked(topic); config.ExpectLatest != nil && *config.ExpectLatest != latest {
-		return 0, 0, &engine.ConflictError{Latest: latest}
-	}
-	first, last = l.addLocked(topic, events)
 	l.wakeLocked()
-	return first, last, nil
+	return done, nil
 }
 
-// check refuses invalid events and events above the limits. used is what the
-// commit holds already; check returns what it holds with events.
-func (l *Log) check(events []engine.Event, used int) (commitBytes int, err error) {
-	for i, e := range events {
-		if err := e.Validate(); err != nil {
-			return 0, fmt.Errorf("event %d of %d: %w", i+1, len(events), err)
+// checkValues refuses what is wrong whatever the log holds: invalid values,
+// and events above the limits.
+func (l *Log) checkValues(ops []engine.BatchOp) error {
+	commitBytes := 0
+	for _, op := range ops {
+		if err := op.Topic.Validate(); err != nil {
+			return err
 		}
-		size := eventBytes(e)
-		if size > l.maxEventBytes {
-			return 0, fmt.Errorf("event %d of %d: %w: %d bytes, the limit is %d", i+1, len(events), engine.ErrTooLarge, size, l.maxEventBytes)
+		if op.Kind == engine.OpAck {
+			if err := op.Consumer.Validate(); err != nil {
+				return fmt.Errorf("topic %s: %w", op.Topic, err)
+			}
 		}
-		if used += size; used > l.maxCommitBytes {
-			return 0, fmt.Errorf("%w: more than %d bytes in one commit", engine.ErrTooLarge, l.maxCommitBytes)
+		for i, e := range op.Events {
+			if err := l.checkEvent(e); err != nil {
+				return fmt.Errorf("topic %s: event %d of %d: %w", op.Topic, i+1, len(op.Events), err)
+			}
+			if commitBytes += eventBytes(e); commitBytes > l.maxCommitBytes {
+				return fmt.Errorf("topic %s: %w: more than %d bytes in one commit", op.Topic, engine.ErrTooLarge, l.maxCommitBytes)
+			}
 		}
 	}
-	return used, nil
+	return nil
+}
+
+func (l *Log) checkEvent(e engine.Event) error {
+	if size := eventBytes(e); size > l.maxEventBytes {
+		return fmt.Errorf("%w: %d bytes, the limit is %d", engine.ErrTooLarge, size, l.maxEventBytes)
+	}
+	return e.Validate()
 }
 
 func eventBytes(e engine.Event) int {
@@ -156,8 +188,34 @@ func eventBytes(e engine.Event) int {
 	return n
 }
 
-// readyLocked reports why nothing can be done: the context ended, or the log
-// is closed.
+// checkStateLocked refuses what does not fit to what the log holds.
+func (l *Log) checkStateLocked(ctx context.Context, ops []engine.BatchOp) error {
+	if err := l.readyLocked(ctx); err != nil {
+		return err
+	}
+	appended := map[engine.Topic]engine.EventID{} // by the operations so far
+	for _, op := range ops {
+		latest := l.latestLocked(op.Topic)
+		switch op.Kind {
+		case engine.OpAppend:
+			appended[op.Topic] += engine.EventID(len(op.Events))
+		case engine.OpAck:
+			if latest += appended[op.Topic]; op.ID > latest {
+				return fmt.Errorf("topic %s: consumer %q: %w: event %d, the latest is %d", op.Topic, op.Consumer, engine.ErrBeyondLatest, op.ID, latest)
+			}
+		case engine.OpExpect:
+			if op.ID != latest {
+				return fmt.Errorf("topic %s: expected latest %d: %w", op.Topic, op.ID, &engine.ConflictError{Latest: latest})
+			}
+		default:
+			return fmt.Errorf("operation %d of a batch: %w", op.Kind, errors.ErrUnsupported)
+		}
+	}
+	return nil
+}
+
+// readyLocked reports why nothing can be done: the log is closed, or the
+// context ended.
 func (l *Log) readyLocked(ctx context.Context) error {
 	if l.closed {
 		return engine.ErrClosed
@@ -172,14 +230,17 @@ func (l *Log) latestLocked(topic engine.Topic) engine.EventID {
 	return 0
 }
 
-// addLocked writes copies of events, of which there is at least one.
-func (l *Log) addLocked(topic engine.Topic, events []engine.Event) (first, last engine.EventID) {
+// addLocked writes copies of events. No events make no topic.
+func (l *Log) addLocked(topic engine.Topic, events []engine.Event) engine.AppendedRange {
+	if len(events) == 0 {
+		return engine.AppendedRange{Topic: topic}
+	}
 	t := l.topics[topic]
 	if t == nil {
 		t = &topicLog{first: 1}
 		l.topics[topic] = t
 	}
-	first = t.latest() + 1
+	first := t.latest() + 1
 	for _, e := range events {
 		l.position++
 		t.records = append(t.records, engine.Record{
@@ -189,7 +250,7 @@ func (l *Log) addLocked(topic engine.Topic, events []engine.Event) (first, last 
 			Event:    clone(e),
 		})
 	}
-	return first, t.latest()
+	return engine.AppendedRange{Topic: topic, First: first, Last: t.latest()}
 }
 
 // clone copies e deeply; its headers come out non-nil.
@@ -252,19 +313,11 @@ func (l *Log) snapshot(ctx context.Context, topic engine.Topic, opts engine.Read
 
 // Ack moves the consumer's cursor on topic to upTo, forward or back.
 func (l *Log) Ack(ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID) error {
-	if err := validate(topic, consumer); err != nil {
+	var b engine.Batch
+	b.Ack(topic, consumer, upTo)
+	if _, err := l.commit(ctx, b.Ops()); err != nil {
 		return fmt.Errorf("ack: %w", err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	err := l.readyLocked(ctx)
-	if latest := l.latestLocked(topic); err == nil && upTo > latest {
-		err = fmt.Errorf("%w: event %d, the latest is %d", engine.ErrBeyondLatest, upTo, latest)
-	}
-	if err != nil {
-		return fmt.Errorf("ack on topic %s for consumer %q: %w", topic, consumer, err)
-	}
-	l.cursors[cursorKey{topic, consumer}] = cursor{upTo, time.Now()}
 	return nil
 }
 
@@ -371,4 +424,18 @@ func (l *Log) Close() error {
 	l.closed = true
 	l.wakeLocked()
 	return nil
+}
+
+// Clone returns an open copy of the log as it is now, also of a closed one:
+// for tests, what reopening is to a log on disk.
+func (l *Log) Clone() *Log {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := New(Options{QueueDepth: l.queueDepth, MaxEventBytes: l.maxEventBytes, MaxCommitBytes: l.maxCommitBytes})
+	c.position = l.position
+	c.cursors = maps.Clone(l.cursors)
+	for name, t := range l.topics {
+		c.topics[name] = &topicLog{first: t.first, records: slices.Clone(t.records)}
+	}
+	return c
 }
