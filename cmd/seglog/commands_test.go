@@ -247,3 +247,35 @@ func TestCloseThatFailsFailsTheCommand(t *testing.T) {
 type closeFails struct{ engine.EventLog }
 
 func (closeFails) Close() error { return engine.ErrIO }
+
+func TestADefaultLogIsNotBegunOverAnotherKind(t *testing.T) {
+	for _, test := range []struct{ name, args, file, backend string }{
+		{"sqlite", "", ".harn/events.sqlite", "sqlite"},
+		{"file", "", ".harn/events/topics/jobs.jsonl", "file"},
+		{"chosen", " --backend segment", ".harn/events.sqlite", ""},
+		{"named", " -C d", ".harn/events.sqlite", ""},
+		{"begun already", "", ".harn/events.seglog/LOCK", ""},
+		{"nothing", "", "README", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newShell(t)
+			s.vars = nil
+			file := filepath.Join(s.dir, filepath.FromSlash(test.file))
+			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r := s.run("1\n", "append jobs"+test.args)
+			if test.backend == "" {
+				r.must(statusOK)
+				return
+			}
+			r.must(statusFailed).says("already one at", "--backend "+test.backend, "--backend segment")
+			if s.opened != (target{}) {
+				t.Errorf("opened %v", s.opened)
+			}
+		})
+	}
+}

@@ -46,23 +46,11 @@ func unsupported(kind engine.BackendKind) error {
 	return fmt.Errorf("%w: backend %s cannot be used from the command line", engine.ErrConfig, kind)
 }
 
-// resolve finds the log that the flags, else the environment, name. Relative
-// paths are taken from the current directory.
+// resolve finds the log that the flags, else the environment, name.
 func (c choice) resolve(env environment) (target, error) {
-	kind, err := c.kind(env)
+	kind, chosen, err := c.kind(env)
 	if err != nil {
 		return target{}, err
-	}
-	state := orDefault(env.getenv("HARN_STATE_DIR"), ".harn")
-	flag, variable, name := c.dir, "HARN_EVENT_LOG_SEGMENT_DIR", "events.seglog"
-	switch kind {
-	case engine.BackendSegment:
-	case engine.BackendFile:
-		variable, name = "HARN_EVENT_LOG_DIR", "events"
-	case engine.BackendSQLite:
-		flag, variable, name = c.path, "HARN_EVENT_LOG_SQLITE_PATH", "events.sqlite"
-	default:
-		return target{}, unsupported(kind)
 	}
 	if kind != engine.BackendSQLite && c.path != "" {
 		return target{}, usagef("--path is for --backend sqlite; a %s log has a --dir", kind)
@@ -70,39 +58,88 @@ func (c choice) resolve(env environment) (target, error) {
 	if kind == engine.BackendSQLite && c.dir != "" {
 		return target{}, usagef("an sqlite log is one file: use --path instead of --dir")
 	}
-	location := flag
-	if location == "" {
-		location = orDefault(env.getenv(variable), filepath.Join(state, name))
+	location, ok := env.location(kind)
+	if !ok {
+		return target{}, unsupported(kind)
 	}
-	if !filepath.IsAbs(location) {
-		location = filepath.Join(env.dir, location)
+	if flag := c.dir + c.path; flag != "" { // at most one of them is set
+		location = env.absolute(flag)
 	}
-	return target{kind, location, queueDepth(env)}, nil
+	t := target{kind, location, queueDepth(env)}
+	if !chosen && !t.exists() {
+		return t, env.checkOlder()
+	}
+	return t, nil
+}
+
+// checkOlder refuses to take the default, a segmented log that is not there
+// yet, where a log of another kind holds somebody's data: a new, empty log
+// would hide it from programs that take the default too.
+func (e environment) checkOlder() error {
+	for _, older := range []struct {
+		kind engine.BackendKind
+		sign string // in the location: there only if there is a log
+	}{{engine.BackendSQLite, ""}, {engine.BackendFile, "topics"}} {
+		location, _ := e.location(older.kind)
+		if _, err := os.Stat(filepath.Join(location, older.sign)); err != nil {
+			continue
+		}
+		return fmt.Errorf("%w: no kind of log is chosen, and there is already one at %s; "+
+			"use it with --backend %s or HARN_EVENT_LOG_BACKEND=%s, or begin a segmented log with --backend segment",
+			engine.ErrConfig, location, older.kind, older.kind)
+	}
+	return nil
+}
+
+// location is where the environment puts a log of a kind.
+func (e environment) location(kind engine.BackendKind) (string, bool) {
+	var variable, name string
+	switch kind {
+	case engine.BackendSegment:
+		variable, name = "HARN_EVENT_LOG_SEGMENT_DIR", "events.seglog"
+	case engine.BackendFile:
+		variable, name = "HARN_EVENT_LOG_DIR", "events"
+	case engine.BackendSQLite:
+		variable, name = "HARN_EVENT_LOG_SQLITE_PATH", "events.sqlite"
+	default:
+		return "", false
+	}
+	state := orDefault(e.getenv("HARN_STATE_DIR"), ".harn")
+	return e.absolute(orDefault(e.getenv(variable), filepath.Join(state, name))), true
+}
+
+func (e environment) absolute(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(e.dir, path)
 }
 
 // kind is --backend; else what --dir or --path implies; else the environment's.
-func (c choice) kind(env environment) (engine.BackendKind, error) {
-	if c.backend != "" {
-		kind, err := engine.ParseBackendKind(c.backend)
-		if err != nil {
-			return "", &usageError{err}
-		}
-		return kind, nil
-	}
+// It reports whether any of them chose it.
+func (c choice) kind(env environment) (kind engine.BackendKind, chosen bool, err error) {
 	variable := env.getenv("HARN_EVENT_LOG_BACKEND")
 	switch {
 	case c.dir != "" && c.path != "":
-		return "", usagef("--dir and --path exclude each other")
-	case c.dir != "" || strings.TrimSpace(variable) == "" && c.path == "":
-		return engine.BackendSegment, nil
+		return "", false, usagef("--dir and --path exclude each other")
+	case c.backend != "":
+		kind, err := engine.ParseBackendKind(c.backend)
+		if err != nil {
+			return "", false, &usageError{err}
+		}
+		return kind, true, nil
+	case c.dir != "":
+		return engine.BackendSegment, true, nil
 	case c.path != "":
-		return engine.BackendSQLite, nil
+		return engine.BackendSQLite, true, nil
+	case strings.TrimSpace(variable) == "":
+		return engine.BackendSegment, false, nil
 	}
-	kind, err := engine.ParseBackendKind(variable)
+	kind, err = engine.ParseBackendKind(variable)
 	if err != nil {
-		return "", fmt.Errorf("HARN_EVENT_LOG_BACKEND: %w", err)
+		return "", false, fmt.Errorf("HARN_EVENT_LOG_BACKEND: %w", err)
 	}
-	return kind, nil
+	return kind, true, nil
 }
 
 func queueDepth(env environment) int {
