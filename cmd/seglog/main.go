@@ -24,9 +24,10 @@ const (
 	statusInterrupted = 130 // as a shell reports a process that SIGINT ended
 )
 
-func main() { os.Exit(start()) }
+func main() { os.Exit(start(openLog)) }
 
-func start() int {
+// start runs the program as a process: with its signals and standard streams.
+func start(open opener) int {
 	// A write to a closed pipe then fails like any other write, instead of
 	// killing the process while a commit is on its way.
 	signal.Ignore(syscall.SIGPIPE)
@@ -41,7 +42,7 @@ func start() int {
 		in: os.Stdin, inTTY: isTerminal(os.Stdin),
 		out: os.Stdout, outTTY: isTerminal(os.Stdout),
 		err: os.Stderr, errTTY: isTerminal(os.Stderr),
-	}, environment{dir: dir, getenv: os.Getenv, open: openLog})
+	}, environment{dir: dir, getenv: os.Getenv, open: open})
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
