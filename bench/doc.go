@@ -3,7 +3,7 @@
 // with.
 //
 //	go test ./bench -bench . -run '^$'              every workload, ours beside the limit
-//	go test ./bench -run TestRatios -ratios -v      ours against the limit in short alternating rounds
+//	go test ./bench -run TestRatios -ratios -v      ours against the limit in short alternating rounds (-v shows them)
 //	go test ./bench -bench Open -run '^$' -events 1000000
 //
 // # What is compared

@@ -52,6 +52,7 @@ import (
 type Limit struct {
 	path    string
 	opts    LimitOptions
+	offsets map[string][]int64 // of the event with id i+1; constant after OpenLimit
 	file    *os.File
 	frames  sync.Pool  // *[]byte: a frame under construction, outside the lock
 	readers sync.Pool  // *bufio.Reader
@@ -64,8 +65,6 @@ type Limit struct {
 	spare  []byte // the buffer of the group before the last
 	latest map[string]*engine.EventID
 	failed error
-
-	offsets map[string][]int64 // of the event with id i+1; see Index
 }
 
 // LimitOptions configure [OpenLimit].
@@ -73,6 +72,9 @@ type LimitOptions struct {
 	// FileBytes is the size of the file, which is zeroed by OpenLimit and
 	// recycled; 0: a file that grows, for the workloads that read.
 	FileBytes int64
+	// Index notes where the events are that OpenLimit finds, for the workloads
+	// that seek. Appends do not add to it.
+	Index bool
 	// NoSync acknowledges what was written and not synced.
 	NoSync bool
 }
@@ -105,7 +107,7 @@ func OpenLimit(dir string, opts LimitOptions) (*Limit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open limit: %w", err)
 	}
-	l := &Limit{path: path, opts: opts, file: file, latest: map[string]*engine.EventID{}}
+	l := &Limit{path: path, opts: opts, file: file, latest: map[string]*engine.EventID{}, offsets: map[string][]int64{}}
 	l.frames.New = func() any { return new([]byte) }
 	if err := l.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open limit: %w", err), file.Close())
@@ -127,6 +129,9 @@ func (l *Limit) recover() error {
 			}
 			*l.latestOf(string(f.topic)) = f.id
 			l.offset = f.end
+			if l.opts.Index {
+				l.offsets[string(f.topic)] = append(l.offsets[string(f.topic)], f.start)
+			}
 		}
 	}
 	zeroes := make([]byte, limitZeroBytes)
@@ -288,20 +293,6 @@ func (l *Limit) latestOf(topic string) *engine.EventID {
 		l.latest[topic] = latest
 	}
 	return latest
-}
-
-// Index notes where each event is, for the workloads that seek. Appends do not
-// keep it up to date.
-func (l *Limit) Index(ctx context.Context) error {
-	offsets := map[string][]int64{}
-	for f, err := range l.scan(ctx) {
-		if err != nil {
-			return err
-		}
-		offsets[string(f.topic)] = append(offsets[string(f.topic)], f.start)
-	}
-	l.offsets = offsets
-	return nil
 }
 
 // Read decodes the events of one topic.

@@ -1,0 +1,82 @@
+package bench
+
+import (
+	"flag"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seglog/seglog/adapter/memory"
+	"github.com/seglog/seglog/engine"
+)
+
+var (
+	dirFlag    = flag.String("dir", ".", "directory on a real disk in which the logs are made")
+	eventsFlag = flag.Int("events", 10_000, "events that the workloads that read load first")
+	storeFlag  = flag.String("store", defaultStore, "store beside the limit: "+strings.Join(slices.Sorted(maps.Keys(stores)), ", "))
+)
+
+const defaultStore = "memory"
+
+// stores are those of this module that the workloads can run on. The limit
+// beside itself shows what the machine's noise is worth.
+var stores = map[string]Store{
+	"limit": LimitStore(),
+	"memory": {
+		Name: "memory",
+		Open: func(string, Setup) (engine.EventLog, error) { return memory.New(memory.Options{}), nil },
+	},
+}
+
+func ours(tb testing.TB) Runner {
+	tb.Helper()
+	store, ok := stores[*storeFlag]
+	if !ok {
+		tb.Fatalf("unknown -store %q", *storeFlag)
+	}
+	return Runner{Store: store, Dir: diskDir(tb), Events: *eventsFlag}
+}
+
+func limit(tb testing.TB) Runner {
+	tb.Helper()
+	return Runner{Store: LimitStore(), Dir: diskDir(tb), Events: *eventsFlag}
+}
+
+// diskDir refuses a directory in memory, where a sync costs nothing.
+func diskDir(tb testing.TB) string {
+	tb.Helper()
+	inMemory, err := isMemoryDir(*dirFlag)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if inMemory {
+		tb.Fatalf("-dir %s is in memory, where a sync costs nothing: choose one on a disk", *dirFlag)
+	}
+	return *dirFlag
+}
+
+func BenchmarkAppend(b *testing.B)            { ours(b).Append(b) }
+func BenchmarkLimitAppend(b *testing.B)       { limit(b).Append(b) }
+func BenchmarkAppendPolicy(b *testing.B)      { ours(b).AppendPolicy(b) }
+func BenchmarkLimitAppendPolicy(b *testing.B) { limit(b).AppendPolicy(b) }
+func BenchmarkAppendBatch(b *testing.B)       { ours(b).AppendBatch(b) }
+func BenchmarkLimitAppendBatch(b *testing.B)  { limit(b).AppendBatch(b) }
+func BenchmarkAppendAsync(b *testing.B)       { ours(b).AppendAsync(b) }
+func BenchmarkLimitAppendAsync(b *testing.B)  { limit(b).AppendAsync(b) }
+func BenchmarkAck(b *testing.B)               { ours(b).Ack(b) }
+func BenchmarkLimitAck(b *testing.B)          { limit(b).Ack(b) }
+func BenchmarkScan(b *testing.B)              { ours(b).Scan(b) }
+func BenchmarkLimitScan(b *testing.B)         { limit(b).Scan(b) }
+func BenchmarkSeek(b *testing.B)              { ours(b).Seek(b) }
+func BenchmarkLimitSeek(b *testing.B)         { limit(b).Seek(b) }
+func BenchmarkOpen(b *testing.B)              { ours(b).Open(b) }
+func BenchmarkLimitOpen(b *testing.B)         { limit(b).Open(b) }
+func BenchmarkDisk(b *testing.B)              { ours(b).Disk(b) }
+func BenchmarkLimitDisk(b *testing.B)         { limit(b).Disk(b) }
+
+// The limit has no subscriptions and drops nothing.
+
+func BenchmarkDeliver(b *testing.B) { ours(b).Deliver(b) }
+func BenchmarkFanOut(b *testing.B)  { ours(b).FanOut(b) }
+func BenchmarkCompact(b *testing.B) { ours(b).Compact(b) }
