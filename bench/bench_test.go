@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"errors"
 	"flag"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -25,7 +27,12 @@ var stores = map[string]Store{
 	"limit": LimitStore(),
 	"memory": {
 		Name: "memory",
-		Open: func(string, Setup) (engine.EventLog, error) { return memory.New(memory.Options{}), nil },
+		Open: func(_ string, setup Setup) (engine.EventLog, error) {
+			if setup.Keep {
+				return nil, fmt.Errorf("memory does not keep events: %w", errors.ErrUnsupported)
+			}
+			return memory.New(memory.Options{}), nil
+		},
 	},
 }
 

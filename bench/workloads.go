@@ -298,20 +298,25 @@ func (r Runner) Compact(b *testing.B) {
 	b.Run(fmt.Sprintf("events=%d", r.Events), func(b *testing.B) {
 		var spent time.Duration
 		for b.Loop() {
-			dir, topic := r.load(b)
-			log := r.open(b, dir, Setup{Keep: true})
-			began := time.Now()
-			report, err := log.Compact(context.Background(), topic, engine.EventID(r.Events/2))
-			spent += time.Since(began)
-			failOn(b, err)
-			if report.Removed != uint64(r.Events/2) {
-				b.Fatalf("removed %d events, want %d", report.Removed, r.Events/2)
-			}
-			failOn(b, log.Close())
-			failOn(b, os.RemoveAll(dir))
+			spent += r.compactHalf(b)
 		}
 		b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N), "ns/op")
 	})
+}
+
+func (r Runner) compactHalf(b *testing.B) time.Duration {
+	dir, topic := r.load(b)
+	defer os.RemoveAll(dir)
+	log := r.open(b, dir, Setup{Keep: true})
+	defer log.Close()
+	began := time.Now()
+	report, err := log.Compact(context.Background(), topic, engine.EventID(r.Events/2))
+	spent := time.Since(began)
+	failOn(b, err)
+	if report.Removed != uint64(r.Events/2) {
+		b.Fatalf("removed %d events, want %d", report.Removed, r.Events/2)
+	}
+	return spent
 }
 
 // Open opens a log that was closed properly, and reads its first event. Closing
@@ -454,7 +459,7 @@ func (r Runner) open(b *testing.B, dir string, setup Setup) engine.EventLog {
 	b.Helper()
 	log, err := r.Store.Open(dir, setup)
 	if err != nil {
-		b.Fatalf("open %s: %v", r.Store.Name, err)
+		failOn(b, errors.Join(fmt.Errorf("open %s: %w", r.Store.Name, err), os.RemoveAll(dir)))
 	}
 	return log
 }

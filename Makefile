@@ -1,0 +1,44 @@
+# make check is the whole gate. It needs no network once the tools' modules are
+# in the module cache.
+
+GO        ?= go
+TOOL       = $(GO) tool -modfile=tools/go.mod
+# tools has no code; each other nested module is tested like the root.
+MODULES    = $(filter-out ./tools/,$(sort $(dir $(shell git ls-files '*go.mod' --cached --others --exclude-standard | sed 's|^|./|'))))
+PLATFORMS  = linux/amd64 linux/arm64 darwin/arm64 windows/amd64
+
+.PHONY: check format vet fix staticcheck lint race test bench ratios
+check: format vet fix staticcheck lint race
+
+test: ## the README's test command
+	$(GO) test ./...
+
+format: ## every file as gofumpt leaves it
+	@echo gofumpt
+	@unformatted=$$($(TOOL) gofumpt -l .) && if [ -n "$$unformatted" ]; then \
+		echo "not formatted; run: go tool -modfile=tools/go.mod gofumpt -w ."; echo "$$unformatted"; exit 1; fi
+
+vet: ## the code and tests of every platform compile and vet, without cgo
+	@set -e; for m in $(MODULES); do for p in $(PLATFORMS); do \
+		echo "go vet $$p $$m"; \
+		(cd $$m && CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./...); done; done
+
+fix: ## nothing that go fix would modernise
+	@set -e; for m in $(MODULES); do echo "go fix -diff $$m"; (cd $$m && $(GO) fix -diff ./...); done
+
+staticcheck:
+	@set -e; for m in $(MODULES); do echo "staticcheck $$m"; \
+		(cd $$m && $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./...); done
+
+lint:
+	@set -e; for m in $(MODULES); do echo "golangci-lint $$m"; \
+		(cd $$m && $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
+
+race:
+	@set -e; for m in $(MODULES); do echo "go test -race $$m"; (cd $$m && CGO_ENABLED=1 $(GO) test -race ./...); done
+
+bench: ## every workload, ours beside the limit: minutes
+	$(GO) test ./bench -run '^$$' -bench .
+
+ratios: ## durable appends as ratios to the limit: minutes
+	$(GO) test ./bench -run TestRatios -ratios -v -timeout 30m
