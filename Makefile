@@ -3,8 +3,8 @@
 
 GO        ?= go
 TOOL       = $(GO) tool -modfile=tools/go.mod
-# tools has no code; each other nested module is tested like the root.
-MODULES    = $(filter-out ./tools/,$(sort $(dir $(shell git ls-files '*go.mod' --cached --others --exclude-standard | sed 's|^|./|'))))
+# tools has no code of its own; each other nested module is checked like the root.
+MODULES   := $(sort $(dir $(shell find . -name go.mod -not -path './tools/*' -not -path '*/testdata/*' -not -path '*/.*/*')))
 PLATFORMS  = linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .PHONY: check format vet fix staticcheck lint race test bench ratios
