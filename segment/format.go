@@ -198,8 +198,8 @@ func appendPage(dst []byte, id Identity) []byte {
 // checkPage verifies that p is the header page of id. Its checksum is not
 // seeded, so that the page of another log is told from a damaged one.
 func checkPage(p []byte, id Identity) error {
-	if got := string(p[:8]); got != pageMagic {
-		return damagef("header page begins with %q, want %q", got, pageMagic)
+	if string(p[:8]) != pageMagic {
+		return damagef("header page begins with %q, want %q", p[:8], pageMagic)
 	}
 	if got, want := xxhash.Sum64(p[:PageBytes-8]), binary.LittleEndian.Uint64(p[PageBytes-8:]); got != want {
 		return damagef("checksum of header page is %016x, want %016x", got, want)
@@ -287,8 +287,8 @@ func parseBlockHeader(h []byte, id Identity, seed uint64, offset int64) (Block, 
 // checkBlockHeader verifies that h is a whole header, of this version, and was
 // written to this place.
 func checkBlockHeader(h []byte, id Identity, seed uint64, offset int64) error {
-	if got := string(h[:4]); got != blockMagic {
-		return damagef("block begins with %q, want %q", got, blockMagic)
+	if string(h[:4]) != blockMagic {
+		return damagef("block begins with %q, want %q", h[:4], blockMagic)
 	}
 	if got, want := seededSum(seed, h[:120]), binary.LittleEndian.Uint64(h[120:]); got != want {
 		return damagef("checksum of block header is %016x, want %016x", got, want)
@@ -381,8 +381,8 @@ func parseFooterEntry(e []byte) (Block, error) {
 // checkFooterHeader verifies a footer's header that was read at an offset, and
 // returns how many blocks it speaks of.
 func checkFooterHeader(h []byte, id Identity, seed uint64, offset int64) (uint64, error) {
-	if got := string(h[:4]); got != footerMagic {
-		return 0, damagef("footer begins with %q, want %q", got, footerMagic)
+	if string(h[:4]) != footerMagic {
+		return 0, damagef("footer begins with %q, want %q", h[:4], footerMagic)
 	}
 	if got, want := seededSum(seed, h[:56]), binary.LittleEndian.Uint64(h[56:]); got != want {
 		return 0, damagef("checksum of footer header is %016x, want %016x", got, want)
@@ -442,8 +442,8 @@ func parseFooter(p []byte, id Identity, seed uint64, offset int64) ([]Block, Foo
 
 // parseTrailer parses the last bytes of a sealed file.
 func parseTrailer(t []byte) (Footer, error) {
-	if got := string(t[24:32]); got != trailerMagic {
-		return Footer{}, damagef("file ends with %q, want %q", got, trailerMagic)
+	if string(t[24:32]) != trailerMagic {
+		return Footer{}, damagef("file ends with %q, want %q", t[24:32], trailerMagic)
 	}
 	f := Footer{
 		Offset:   int64(binary.LittleEndian.Uint64(t[0:])),
