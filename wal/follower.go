@@ -1,0 +1,211 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// Follower reads the log of a running writer, in another process or this one.
+// It shows a frame only once it is proven durable: by a later frame, a seal, a
+// clean close or the next file. It is for one goroutine at a time.
+type Follower struct {
+	cfg   Config
+	start Start
+
+	pos    LSN
+	cur    *FileInfo // nil until a file holds pos
+	src    *source
+	prev   uint64
+	known  bool
+	clean  bool // a clean close ends cur
+	proven LSN  // everything below was durable
+}
+
+// NewFollower starts at start. It opens nothing yet.
+func NewFollower(cfg Config, start Start) *Follower {
+	return &Follower{cfg: cfg, start: start, pos: start.LSN}
+}
+
+// Next returns the next durable frame; false where there is none yet. With
+// [ErrRecycled] the place is gone.
+func (f *Follower) Next() (Frame, bool, error) {
+	if f.cur == nil || f.clean {
+		if more, err := f.advance(); !more || err != nil {
+			return Frame{}, false, err
+		}
+	}
+	for {
+		// What was read once may be an incomplete write, so nothing is kept.
+		f.src.window = f.src.window[:0]
+		h, payload, bad, err := f.readFrame()
+		if err != nil {
+			return Frame{}, false, err
+		}
+		if bad == nil {
+			return f.deliver(h, payload)
+		}
+		if bad.newer {
+			return Frame{}, false, fmt.Errorf("%s: %s: %w", f.cur.Name, bad.reason, ErrVersion)
+		}
+		if more, err := f.advance(); !more || err != nil {
+			return Frame{}, false, f.damage(bad, err)
+		}
+	}
+}
+
+func (f *Follower) readFrame() (*frameHeader, []byte, *flaw, error) {
+	off := f.cur.header.offset(f.pos)
+	if off >= f.cur.header.bytes {
+		return nil, nil, &flaw{reason: "the file is full"}, nil
+	}
+	return f.src.verify(off, f.expect(f.pos), 0)
+}
+
+func (f *Follower) expect(l LSN) expect {
+	return expect{
+		uuid: f.cfg.UUID, generation: f.cur.Generation, salt: f.cur.header.salt,
+		lsn: l, prev: f.prev, prevKnown: f.known,
+	}
+}
+
+// deliver hands a frame out if it is proven durable. A clean close is, by what
+// it is.
+func (f *Follower) deliver(h *frameHeader, payload []byte) (Frame, bool, error) {
+	frame := newFrame(h, payload, f.cur.Name, f.cur.header.offset(f.pos))
+	f.proven = max(f.proven, h.durable)
+	if frame.End > f.proven {
+		if err := f.prove(frame.End, h.sum); err != nil || frame.End > f.proven {
+			return Frame{}, false, err
+		}
+	}
+	f.pos = frame.End
+	f.clean = h.flags&FlagClean != 0
+	if !f.clean {
+		f.prev, f.known = h.sum, true
+	}
+	return frame, true, nil
+}
+
+// prove looks for a frame behind l that says that l is durable.
+func (f *Follower) prove(l LSN, sum uint64) error {
+	e := f.expect(l)
+	e.prev, e.prevKnown = sum, true
+	for f.proven < l {
+		off := f.cur.header.offset(e.lsn)
+		h, ok, err := f.src.headerAt(off, f.cfg.UUID)
+		if err != nil {
+			return err
+		}
+		if off >= f.cur.header.bytes || !ok || e.check(&h) != nil {
+			return f.proveByFile(e.lsn, e.prev)
+		}
+		f.proven = max(f.proven, h.durable)
+		if h.flags&FlagClean != 0 {
+			return nil
+		}
+		e.lsn += LSN(h.bytes())
+		e.prev = h.sum
+	}
+	return nil
+}
+
+// proveByFile: a file is left only once all of it is durable.
+func (f *Follower) proveByFile(end LSN, chain uint64) error {
+	next, _, err := f.find(end)
+	if err != nil || next == nil {
+		return err
+	}
+	if next.header.chain == chain || next.header.flags&fileUnchained != 0 {
+		f.proven = max(f.proven, end)
+	}
+	return nil
+}
+
+// advance goes on to the file that continues at pos; false where there is none
+// yet.
+func (f *Follower) advance() (bool, error) {
+	next, gone, err := f.find(f.pos)
+	if err != nil {
+		return false, err
+	}
+	if next == nil {
+		if gone {
+			return false, ErrRecycled
+		}
+		return false, nil
+	}
+	src, err := openSource(f.cfg.FS, next.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, ErrRecycled
+	}
+	if err != nil {
+		return false, err
+	}
+	f.src.close()
+	f.src, f.cur, f.clean = src, next, false
+	f.known = f.pos == next.header.start
+	f.prev = next.header.sum
+	return true, nil
+}
+
+// find looks for the file that continues at l. gone says that the place that
+// the follower is at can no longer be read: its file has another generation by
+// now, or is not there, and no file continues.
+func (f *Follower) find(l LSN) (next *FileInfo, gone bool, err error) {
+	files, _, err := listFiles(f.cfg)
+	if err != nil {
+		return nil, false, err
+	}
+	there, later := false, false
+	generation, must := f.start.begun()
+	for _, g := range files {
+		if g.state != stateValid || g.Generation < f.start.lowest() {
+			continue
+		}
+		if f.cur != nil {
+			there = there || g.Generation == f.cur.Generation && g.header.salt == f.cur.header.salt
+			if g.Generation <= f.cur.Generation {
+				continue
+			}
+		}
+		later = later || g.header.start > l
+		fits := g.header.start == l
+		if f.cur == nil {
+			fits = g.header.holds(l) && (!must || g.Generation == generation)
+		}
+		if fits && next == nil {
+			next = g
+		}
+	}
+	if f.cur == nil {
+		return next, must || later, nil
+	}
+	return next, !there, nil
+}
+
+// damage tells a frame that is being written from one that was durable and
+// does not verify.
+func (f *Follower) damage(bad *flaw, err error) error {
+	if err != nil || f.proven <= f.pos {
+		return err
+	}
+	_, gone, err := f.find(f.pos)
+	if err != nil {
+		return err
+	}
+	if gone {
+		return ErrRecycled
+	}
+	return &CorruptError{
+		File: f.cur.Name, Offset: f.cur.header.offset(f.pos) + bad.at, LSN: f.pos,
+		Reason: fmt.Sprintf("%s, but the log was durable up to LSN %d", bad.reason, f.proven),
+	}
+}
+
+// Close closes the file that is read.
+func (f *Follower) Close() error {
+	f.src.close()
+	f.src, f.cur = nil, nil
+	return nil
+}
