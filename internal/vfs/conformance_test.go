@@ -198,6 +198,12 @@ func TestTruncatedBytesAreZerosWhenTheFileGrows(t *testing.T) {
 		if want := fill('x', 10) + fill(0, pageSize); read(t, f) != want {
 			t.Error("bytes that were cut off are there again")
 		}
+		must(t, f.Truncate(10))
+		_, err = f.WriteAt([]byte("y"), 2*pageSize)
+		must(t, err)
+		if want := fill('x', 10) + fill(0, 2*pageSize-10) + "y"; read(t, f) != want {
+			t.Error("bytes that were cut off are there again, before a write")
+		}
 	})
 }
 

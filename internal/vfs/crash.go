@@ -383,12 +383,6 @@ func (k choice) write(left *content, effects []effect, sector int64) {
 // writePart does what the effect does between two offsets.
 func (e effect) writePart(left *content, from, to int64) {
 	from, to = max(from, e.off), min(to, e.off+e.n)
-	if e.truncate {
-		to = min(to, left.size)
-	}
-	if from >= to {
-		return
-	}
 	if e.data == nil {
 		left.writeAt(nil, to-from, from)
 		return

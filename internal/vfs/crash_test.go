@@ -129,29 +129,32 @@ func TestRandomKeepsAnyVersionOfASector(t *testing.T) {
 func TestRandomKeepsASizeApartFromData(t *testing.T) {
 	d := newDisk(t)
 	f := d.create("a", "")
-	d.write(f, 0, fill('x', 1024))
+	const size = 64 << 10
+	d.write(f, 0, fill('x', size))
 	sizes := map[int]bool{}
-	kinds := map[string]bool{}
+	pairs := map[string]bool{} // of what is in the first two sectors
 	for content := range d.contents("a", Survival{Mode: Random}, 300) {
 		sizes[len(content)] = true
-		if len(content) != 1024 {
-			continue
-		}
-		switch first := content[:512]; first {
-		case fill('x', 512):
-			kinds["data"] = true
-		case fill(0, 512):
-			kinds["zeros"] = true
-		default:
-			kinds["garbage"] = true
+		if len(content) == size {
+			pairs[kind(content[:512])+" "+kind(content[512:1024])] = true
 		}
 	}
-	if !sizes[0] || !sizes[1024] || len(sizes) < 10 {
+	if !sizes[0] || !sizes[size] || len(sizes) < 10 {
 		t.Errorf("got %d sizes, want the old one, the new one and some between", len(sizes))
 	}
-	if len(kinds) != 3 {
-		t.Errorf("got sectors of %v, want data, zeros and garbage", kinds)
+	wantSeen(t, pairs, "data data", "data zeros", "zeros data", "zeros zeros",
+		"data garbage", "garbage data", "garbage garbage")
+}
+
+// kind says what is in a sector that x was written to.
+func kind(sector string) string {
+	switch sector {
+	case fill('x', len(sector)):
+		return "data"
+	case fill(0, len(sector)):
+		return "zeros"
 	}
+	return "garbage"
 }
 
 func TestRandomOfOneByteCutsAWriteAtAnyByte(t *testing.T) {
@@ -324,6 +327,9 @@ func TestRenameBetweenDirectoriesMayBeHalfDone(t *testing.T) {
 	image := d.after(Survival{Mode: DropAll})
 	image.want(map[string]string{"a": "x", "d/a": "x"})
 	image.must(image.Remove("a"))
+	if image.used != 1 {
+		t.Errorf("used: got %d bytes, want the 1 of the name that is left", image.used)
+	}
 	image.must(image.SyncDir("."))
 	image.want(map[string]string{"d/a": "x"})
 	image.after(Survival{Mode: DropAll}).want(map[string]string{"d/a": "x"})
@@ -434,4 +440,16 @@ func BenchmarkCrash(b *testing.B) {
 	for b.Loop() {
 		s.Crash(Survival{Mode: RandomSectors})
 	}
+}
+
+func TestRemovalTakesItsOwnFileOnly(t *testing.T) {
+	d := newDisk(t)
+	d.create("a", "old")
+	d.must(d.Rename("a", "b"))
+	if _, err := d.Create("a"); err != nil {
+		t.Fatal(err)
+	}
+	d.must(d.Remove("a"))
+	// The file that was removed never had the name on this image.
+	d.after(Survival{Mode: OnlyOne, Pick: 2}).want(map[string]string{"a": "old"})
 }

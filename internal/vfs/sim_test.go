@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -119,6 +120,9 @@ func TestFailedSyncLosesTheBytesAndSucceedsNext(t *testing.T) {
 			wantErr(t, "first sync", sync.call(d, f), syscall.EIO)
 			d.must(sync.call(d, f))
 			d.write(f, 512, "kept")
+			disk{d.Crash(Survival{Mode: KeepAll}), t}.want(map[string]string{
+				"a": fill('.', 512) + "kept" + fill('.', 508),
+			})
 			d.must(sync.call(d, f))
 
 			lost := fill('.', 512) + "kept" + fill('.', 508)
@@ -349,7 +353,12 @@ func TestFullDiskTakesNoMore(t *testing.T) {
 	if free, _ := d.Free(); free != 10 {
 		t.Errorf("free: got %d, want 10", free)
 	}
-	d.must(d.create("b", "1234567890").Close())
+	d.must(d.create("b", "12345").Close())
+	d.must(d.create("c", "12345").Close())
+	d.must(d.Rename("b", "c"))
+	if free, _ := d.Free(); free != 5 {
+		t.Errorf("free after a renaming over a file: got %d, want 5", free)
+	}
 }
 
 func TestWritesPastAnyFileSizeFail(t *testing.T) {
@@ -388,8 +397,14 @@ func TestCrashingOperationIsDoneButNotDurable(t *testing.T) {
 	d.CrashAt(d.Ops())
 	wantErr(t, "rename", d.Rename("a", "b"), ErrCrashed)
 	wantErr(t, "sync", d.SyncDir("."), ErrCrashed)
-	_, err := f.WriteAt([]byte("never"), 0)
-	wantErr(t, "write", err, ErrCrashed)
+	for range 10 {
+		_, err := f.WriteAt([]byte("never"), 0)
+		wantErr(t, "write", err, ErrCrashed)
+	}
+	wantErr(t, "mkdir", d.Mkdir("d"), ErrCrashed)
+	if got := d.Unsynced(); got != 1 {
+		t.Errorf("unsynced: got %d effects, want the renaming", got)
+	}
 	d.after(Survival{Mode: DropAll}).want(map[string]string{"a": "one"})
 	d.after(Survival{Mode: KeepAll}).want(map[string]string{"b": "one"})
 }
@@ -505,4 +520,29 @@ func TestCloneIsTheSameDisk(t *testing.T) {
 	}
 	wantErr(t, "clone", clone.SyncDir("."), syscall.EIO)
 	wantErr(t, "original", d.SyncDir("."), syscall.EIO)
+}
+
+func TestConcurrentCallsDoNotDisturbEachOther(t *testing.T) {
+	d := newDisk(t)
+	f := d.create("a", "")
+	var wait sync.WaitGroup
+	for i := range int64(8) {
+		wait.Go(func() {
+			for j := range int64(50) {
+				if _, err := f.WriteAt([]byte{byte('0' + i)}, i*50+j); err != nil {
+					t.Error(err)
+				}
+				if err := f.SyncData(); err != nil {
+					t.Error(err)
+				}
+				d.Crash(Survival{Mode: Random})
+			}
+		})
+	}
+	wait.Wait()
+	var want strings.Builder
+	for i := range 8 {
+		want.WriteString(fill(byte('0'+i), 50))
+	}
+	d.after(Survival{Mode: DropAll}).want(map[string]string{"a": want.String()})
 }
