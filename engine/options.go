@@ -57,7 +57,8 @@ type Options struct {
 	ReadOnly bool
 	// MaxEventBytes bounds one encoded event; default 16 MiB.
 	MaxEventBytes int
-	// MaxCommitBytes bounds the encoded events of one commit; default 64 MiB.
+	// MaxCommitBytes bounds the encoded events of one commit; default 64 MiB,
+	// and never more than about half of WALBytes.
 	MaxCommitBytes int
 	// SegmentBytes is the size at which a segment file is sealed; default 64 MiB.
 	SegmentBytes int64
@@ -141,6 +142,7 @@ func (o Options) withDefaults() (Options, error) {
 		}
 		*f.value = int(v)
 	}
+	o.MaxCommitBytes = o.maxCommit()
 	return o, nil
 }
 

@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/seglog/seglog/segment"
+)
+
+// The raw bytes of a block (see FORMAT.md):
+//
+//	length of the positions, uvarint
+//	positions: for each event but the first, what its position exceeds the one before by, uvarint
+//	events, as in tails and WAL records
+//
+// The block's header has the ids and the position of the first event.
+
+// blockBuilder collects the events of one block.
+type blockBuilder struct {
+	block     segment.Block
+	positions []byte
+	events    []byte
+}
+
+func (b *blockBuilder) reset(p place) {
+	b.block = segment.Block{Topic: p.topic, Incarnation: p.incarnation}
+	b.positions, b.events = b.positions[:0], b.events[:0]
+}
+
+func (b *blockBuilder) empty() bool { return b.block.First == 0 }
+
+// size is the raw size so far, near enough.
+func (b *blockBuilder) size() int { return len(b.positions) + len(b.events) }
+
+// add puts one encoded event behind the others; raw has its parsed body.
+func (b *blockBuilder) add(encoded []byte, raw *RawRecord) {
+	k := &b.block
+	id, t := uint64(raw.ID), raw.OccurredAtMS
+	if b.empty() {
+		k.First, k.FirstPosition = id, raw.Position
+		k.MinTime, k.MaxTime = t, t
+	} else {
+		b.positions = binary.AppendUvarint(b.positions, raw.Position-k.LastPosition)
+	}
+	k.Last, k.LastPosition = id, raw.Position
+	k.MinTime, k.MaxTime = min(k.MinTime, t), max(k.MaxTime, t)
+	k.Kinds |= segment.KindBit(raw.Kind)
+	b.events = append(b.events, encoded...)
+}
+
+// raw puts the block together behind dst.
+func (b *blockBuilder) raw(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(b.positions)))
+	dst = append(dst, b.positions...)
+	return append(dst, b.events...)
+}
+
+// eventIter walks over encoded events: those of a block, or of a chunk, whose
+// positions are consecutive.
+type eventIter struct {
+	place
+	id        uint64 // of the next event
+	position  uint64 // of the next event
+	last      uint64 // id
+	positions []byte // deltas; nil in a chunk
+	dense     bool   // positions are consecutive
+	rest      []byte
+	encoded   []byte // the event that next returned
+}
+
+func chunkIter(p place, c *chunk) eventIter {
+	return eventIter{place: p, id: c.first, position: c.position, last: c.last(), dense: true, rest: c.data}
+}
+
+// blockIter takes the raw bytes of a block that verified.
+func blockIter(p place, first, last, firstPosition uint64, raw []byte) (eventIter, error) {
+	positions, events, err := cutBytes(raw)
+	if err != nil {
+		return eventIter{}, fmt.Errorf("positions: %w", err)
+	}
+	return eventIter{place: p, id: first, position: firstPosition, last: last, positions: positions, rest: events}, nil
+}
+
+func (it *eventIter) more() bool { return it.id <= it.last }
+
+// next reads the next event into r, whose slices point into the block, after
+// it has verified it. The caller asked more before.
+func (it *eventIter) next(r *RawRecord) error {
+	check, body, rest, err := splitEvent(it.rest)
+	if err != nil {
+		return fmt.Errorf("event %d: %w", it.id, err)
+	}
+	if err := verifyEvent(check, body, it.place, it.id, it.position); err != nil {
+		return err
+	}
+	if err := parseBody(body, r); err != nil {
+		return fmt.Errorf("event %d: %w", it.id, err)
+	}
+	r.ID, r.Position = EventID(it.id), it.position
+	it.encoded = it.rest[:len(it.rest)-len(rest)]
+	it.rest = rest
+	return it.step()
+}
+
+// skipTo moves on to the event with the given id without reading those before.
+func (it *eventIter) skipTo(id uint64) error {
+	for it.id < id && it.more() {
+		_, _, rest, err := splitEvent(it.rest)
+		if err != nil {
+			return fmt.Errorf("event %d: %w", it.id, err)
+		}
+		it.rest = rest
+		if err := it.step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (it *eventIter) step() error {
+	it.id++
+	if it.dense || it.id > it.last {
+		it.position++
+		return nil
+	}
+	if len(it.positions) > 0 && it.positions[0] < 0x80 {
+		it.position += uint64(it.positions[0])
+		it.positions = it.positions[1:]
+		return nil
+	}
+	delta, n := binary.Uvarint(it.positions)
+	if n <= 0 {
+		return fmt.Errorf("event %d has no position", it.id)
+	}
+	it.position += delta
+	it.positions = it.positions[n:]
+	return nil
+}

@@ -1,0 +1,736 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seglog/seglog/cursor"
+	"github.com/seglog/seglog/internal/vfs"
+	"github.com/seglog/seglog/wal"
+)
+
+// The commit pipeline. Callers encode their changes outside any lock, and take
+// ids and a place in the queue under committer.mu. The first one to come leads:
+// it writes the group that has gathered as one WAL frame, syncs it, publishes
+// it, wakes the others, and hands over to a caller of the next group. There is
+// no committer goroutine: a lone caller commits for itself without a switch.
+//
+// After waking a group, the next leader first lets those who were woken come
+// back, for as long as they do (see gather): otherwise a crowd splits into two
+// halves that take turns, and every append waits for two syncs.
+
+type opKind uint8
+
+const (
+	opRun opKind = iota + 1
+	opCursor
+	opTrim
+	opExpect
+	opSync // asks for a sync, whatever the policy
+)
+
+// op is one change on its way through the pipeline.
+type op struct {
+	kind    opKind
+	create  bool // the topic's creation record goes first
+	deleted bool // opCursor
+	topic   Topic
+	t       *topicState
+
+	count    uint32 // opRun: events
+	first    uint64 // opRun: id of the first; opTrim: the latest id; assigned
+	position uint64 // opRun: of the first; assigned
+	data     []byte // opRun: encoded events
+
+	consumer string // opCursor
+	id       uint64 // opCursor: up to; opTrim: before; opExpect: latest
+	ackedMS  int64  // opCursor
+
+	removed, remaining uint64 // opTrim: outcome
+}
+
+// group is what one frame will hold.
+type group struct {
+	ops     []op
+	waiters []*waiter
+	bytes   int64
+	sync    bool
+	err     error         // the outcome; valid once done is closed
+	done    chan struct{} // nil where nobody asked for it
+}
+
+// waiter is one caller that waits for its group.
+type waiter struct {
+	ch        chan waiterSignal // buffered: one signal is all that is ever sent before a receive
+	err       error             // valid after signalDone
+	abandoned bool              // guarded by committer.mu
+}
+
+type waiterSignal uint8
+
+const (
+	signalDone waiterSignal = iota + 1
+	signalLead
+)
+
+var waiters = sync.Pool{New: func() any { return &waiter{ch: make(chan waiterSignal, 1)} }}
+
+type committer struct {
+	mu           sync.Mutex // guards the fields below, and what topicState says
+	queue        []*group   // in order; the last one takes what comes
+	committing   *group     // taken off the queue, not finished yet
+	queuedBytes  int64
+	leading      bool // somebody writes
+	closed       bool
+	failed       error // the cause, once the log has failed
+	nextPosition uint64
+	nextTopic    uint64
+	spare        *group        // to be used again
+	idle         chan struct{} // closed when nothing is queued; nil: nobody asks
+
+	// Gathering, see gather.
+	arrived    atomic.Int64 // callers waiting in the first group
+	target     int64        // how many of them the next leader waits for
+	gatherSkip int
+	gatherMiss int
+	syncNanos  int64 // a running mean; leaders only
+
+	buf wal.Buffer // leaders only
+}
+
+const (
+	// groupBytes is the size at which a group is full.
+	groupBytes = 4 << 20
+	// gatherIdle is how long a leader waits for one more caller to come back.
+	gatherIdle = 15 * time.Microsecond
+	// gatherMissMax bounds how many groups are not gathered for after those
+	// who were woken did not come back.
+	gatherMissMax = 64
+)
+
+// submit queues ops as one atomic change and waits for it to be durable. It
+// fills in what was assigned.
+func (e *Engine) submit(ctx context.Context, ops []op) error {
+	g, w, lead, err := e.enqueue(ctx, ops, true)
+	if err != nil {
+		return err
+	}
+	if lead {
+		return e.lead(g)
+	}
+	return e.await(ctx, g, w)
+}
+
+// await waits for the outcome of a queued change, and leads when told to.
+func (e *Engine) await(ctx context.Context, g *group, w *waiter) error {
+	var sig waiterSignal
+	select {
+	case sig = <-w.ch:
+	case <-ctx.Done():
+		if sig = e.abandon(w); sig == 0 {
+			return fmt.Errorf("%w; the change may or may not be kept", ctx.Err())
+		}
+	}
+	if sig == signalLead {
+		waiters.Put(w)
+		return e.lead(g)
+	}
+	err := w.err
+	w.err = nil
+	waiters.Put(w)
+	return err
+}
+
+// abandon takes a waiter off; it returns a signal that came before.
+func (e *Engine) abandon(w *waiter) waiterSignal {
+	e.c.mu.Lock()
+	defer e.c.mu.Unlock()
+	select {
+	case sig := <-w.ch:
+		return sig
+	default:
+		w.abandoned = true
+		return 0
+	}
+}
+
+// enqueue checks ops against the state that all queued changes lead to,
+// assigns ids and positions, and adds them to the last group. Where lead is
+// true the caller must lead.
+func (e *Engine) enqueue(ctx context.Context, ops []op, wait bool) (g *group, w *waiter, lead bool, err error) {
+	var bytes int64
+	for i := range ops {
+		bytes += int64(len(ops[i].data))
+		if ops[i].topic != (Topic{}) {
+			ops[i].t = e.topic(ops[i].topic)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, false, err
+	}
+	c := &e.c
+	for {
+		c.mu.Lock()
+		err := e.admitLocked(ops, bytes)
+		if err == nil {
+			break
+		}
+		c.mu.Unlock()
+		var again *notYet
+		if !errors.As(err, &again) {
+			return nil, nil, false, err
+		}
+		if err := again.wait(ctx); err != nil {
+			return nil, nil, false, err
+		}
+	}
+	defer c.mu.Unlock()
+	g = c.lastGroupLocked(bytes)
+	for i := range ops {
+		o := &ops[i]
+		e.assignLocked(o)
+		if o.kind == opSync {
+			g.sync = true
+		} else if o.kind != opExpect {
+			g.ops = append(g.ops, *o)
+		}
+	}
+	g.bytes += bytes
+	c.queuedBytes += bytes
+	if !c.leading {
+		c.leading = true
+		lead = true
+	}
+	if wait {
+		if c.queue[0] == g {
+			c.arrived.Add(1)
+		}
+		if !lead {
+			w = waiters.Get().(*waiter)
+			w.abandoned = false
+			g.waiters = append(g.waiters, w)
+		}
+		return g, w, lead, nil
+	}
+	if g.done == nil {
+		g.done = make(chan struct{})
+	}
+	return g, nil, lead, nil
+}
+
+// notYet says that a change cannot be queued before something has happened.
+type notYet struct{ wait func(context.Context) error }
+
+func (*notYet) Error() string { return "not yet" }
+
+// admitLocked says whether ops may be queued now. It changes nothing.
+func (e *Engine) admitLocked(ops []op, bytes int64) error {
+	c := &e.c
+	if c.closed {
+		return ErrClosed
+	}
+	if c.failed != nil {
+		return c.failed
+	}
+	if bytes > 0 {
+		if c.queuedBytes > 0 && c.queuedBytes+bytes > e.opts.PendingBytes {
+			return c.afterLastLocked()
+		}
+		if used := e.tailBytes.Load(); used > 0 && used+bytes > e.opts.TailBytes {
+			return &notYet{e.waitForRoom}
+		}
+	}
+	for i := range ops {
+		if err := e.checkLocked(ops, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// afterLastLocked waits for all that is queued now.
+func (c *committer) afterLastLocked() *notYet {
+	last := c.committing
+	if n := len(c.queue); n > 0 {
+		last = c.queue[n-1]
+	}
+	if last.done == nil {
+		last.done = make(chan struct{})
+	}
+	return &notYet{func(ctx context.Context) error {
+		select {
+		case <-last.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+}
+
+// checkLocked checks ops[i], given what the ops before it do.
+func (e *Engine) checkLocked(ops []op, i int) error {
+	o := &ops[i]
+	switch o.kind {
+	case opExpect:
+		latest := e.assignedLocked(o)
+		if latest == o.id {
+			return nil
+		}
+		if o.t != nil && latest != o.t.latest.Load() && (len(e.c.queue) > 0 || e.c.committing != nil) {
+			return e.c.afterLastLocked() // what it conflicts with is not durable yet
+		}
+		return &ConflictError{Latest: EventID(latest)}
+	case opCursor:
+		latest := e.assignedLocked(o)
+		for j := range i {
+			if ops[j].kind == opRun && ops[j].topic == o.topic {
+				latest += uint64(ops[j].count)
+			}
+		}
+		if o.id > latest && !o.deleted {
+			return fmt.Errorf("%w: up to event %d, the latest is %d", ErrBeyondLatest, o.id, latest)
+		}
+	case opRun:
+		if e.assignedLocked(o)+uint64(o.count) < uint64(o.count) {
+			return fmt.Errorf("%w: no event ids are left", ErrTooLarge)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) assignedLocked(o *op) uint64 {
+	if o.t == nil {
+		o.t = e.topic(o.topic)
+	}
+	if o.t == nil {
+		return 0
+	}
+	return o.t.assigned
+}
+
+// assignLocked gives o what the order of the queue decides.
+func (e *Engine) assignLocked(o *op) {
+	c := &e.c
+	if o.kind == opSync || o.kind == opExpect {
+		return
+	}
+	if o.t == nil {
+		o.t = e.makeTopicLocked(o.topic)
+	}
+	t := o.t
+	if !t.created && o.kind != opTrim {
+		t.created, o.create = true, true
+	}
+	switch o.kind {
+	case opRun:
+		o.first, o.position = t.assigned+1, c.nextPosition
+		sealEvents(o.data, t.place, o.first, o.position)
+		t.assigned += uint64(o.count)
+		c.nextPosition += uint64(o.count)
+	case opTrim:
+		before := min(o.id, t.assigned)
+		o.id = before
+		if before >= t.assignedLow {
+			o.removed = before + 1 - t.assignedLow
+			t.assignedLow = before + 1
+		}
+		o.remaining = t.assigned + 1 - t.assignedLow
+		o.first = t.assigned // for the report: the latest id
+	}
+}
+
+// lastGroupLocked returns the group that takes the next change.
+func (c *committer) lastGroupLocked(bytes int64) *group {
+	if n := len(c.queue); n > 0 {
+		g := c.queue[n-1]
+		if g.bytes == 0 || g.bytes+bytes <= groupBytes {
+			return g
+		}
+	}
+	g := c.spare
+	c.spare = nil
+	if g == nil {
+		g = &group{}
+	}
+	c.queue = append(c.queue, g)
+	return g
+}
+
+// lead commits the first group of the queue, which is g, and hands over.
+func (e *Engine) lead(g *group) error {
+	e.gather()
+	c := &e.c
+	c.mu.Lock()
+	copy(c.queue, c.queue[1:])
+	c.queue[len(c.queue)-1] = nil
+	c.queue = c.queue[:len(c.queue)-1]
+	c.arrived.Store(0)
+	if len(c.queue) > 0 {
+		c.arrived.Store(int64(len(c.queue[0].waiters)))
+	}
+	c.committing = g
+	err := c.failed
+	c.mu.Unlock()
+
+	if err == nil {
+		err = e.commit(g)
+	}
+	return e.finish(g, err)
+}
+
+// leadInBackground leads where no caller waits who could.
+func (e *Engine) leadInBackground() {
+	e.c.mu.Lock()
+	g := e.c.queue[0]
+	e.c.mu.Unlock()
+	_ = e.lead(g) // those who are concerned get the error from the group
+}
+
+// gather lets the callers that the last leader woke come back before the next
+// group is closed, for as long as they do come. Where they stay away (an open
+// loop, asynchronous appends), it soon stops waiting for them.
+func (e *Engine) gather() {
+	c := &e.c
+	target := c.target
+	c.target = 0
+	if target <= 1 || e.env.Inline || c.arrived.Load() >= target {
+		return
+	}
+	if c.gatherSkip > 0 {
+		c.gatherSkip--
+		return
+	}
+	start := time.Now()
+	limit := time.Duration(2 * c.syncNanos)
+	var seen int64
+	var since time.Duration
+	for {
+		runtime.Gosched()
+		n := c.arrived.Load()
+		if n >= target {
+			c.gatherMiss = 0
+			return
+		}
+		elapsed := time.Since(start)
+		if n != seen {
+			seen, since = n, elapsed
+		}
+		if elapsed-since > gatherIdle || elapsed > limit {
+			break
+		}
+	}
+	if 2*seen < target {
+		c.gatherMiss = min(2*c.gatherMiss+1, gatherMissMax)
+		c.gatherSkip = c.gatherMiss
+	}
+}
+
+// finish tells everybody the outcome of g and hands the lead over.
+func (e *Engine) finish(g *group, err error) error {
+	c := &e.c
+	if errors.Is(err, ErrNoSpace) {
+		c.mu.Lock()
+		e.rollBackLocked(err)
+		c.mu.Unlock()
+	}
+	for _, w := range g.waiters { // g is the leader's own since it left the queue
+		w.err = err
+		w.ch <- signalDone
+	}
+	woken := int64(len(g.waiters)) + 1
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.committing = nil
+	c.queuedBytes -= g.bytes
+	g.err = err
+	if g.done != nil {
+		close(g.done)
+	} else if c.spare == nil {
+		clear(g.ops)
+		clear(g.waiters)
+		*g = group{ops: g.ops[:0], waiters: g.waiters[:0]}
+		c.spare = g
+	}
+	c.target = woken + c.arrived.Load()
+	e.handOverLocked()
+	return err
+}
+
+// handOverLocked finds the next leader.
+func (e *Engine) handOverLocked() {
+	c := &e.c
+	if len(c.queue) == 0 {
+		c.leading = false
+		if c.idle != nil {
+			close(c.idle)
+			c.idle = nil
+		}
+		return
+	}
+	next := c.queue[0]
+	for i, w := range next.waiters {
+		if !w.abandoned {
+			last := len(next.waiters) - 1
+			next.waiters[i] = next.waiters[last]
+			next.waiters = next.waiters[:last]
+			w.ch <- signalLead
+			return
+		}
+	}
+	if e.env.Inline {
+		panic("engine: asynchronous change left behind") // Inline appends wait at once
+	}
+	e.goroutines.Go(e.leadInBackground)
+}
+
+// rollBackLocked takes back what was assigned to changes that were not
+// written, those behind them included: nothing of them is on disk.
+func (e *Engine) rollBackLocked(err error) {
+	c := &e.c
+	for _, g := range c.queue {
+		c.queuedBytes -= g.bytes
+		g.err = err
+		for _, w := range g.waiters {
+			if !w.abandoned {
+				w.err = err
+				w.ch <- signalDone
+			}
+		}
+		if g.done != nil {
+			close(g.done)
+		}
+	}
+	clear(c.queue)
+	c.queue = c.queue[:0]
+	c.arrived.Store(0)
+	e.publishMu.Lock()
+	defer e.publishMu.Unlock()
+	e.topicsMu.RLock()
+	defer e.topicsMu.RUnlock()
+	for _, t := range e.byNum {
+		t.assigned, t.assignedLow, t.created = t.latest.Load(), t.low.Load(), t.known
+	}
+	c.nextPosition = e.visible.Load() + 1
+}
+
+// commit writes g as one frame, syncs it as the policy says, and publishes it.
+// An error other than ErrNoSpace stops the log.
+func (e *Engine) commit(g *group) error {
+	if len(g.ops) > 0 {
+		if err := e.writeGroup(g); err != nil {
+			if !errors.Is(err, ErrNoSpace) {
+				err = e.fail(err)
+			}
+			return err
+		}
+	}
+	if e.opts.Sync == SyncAlways || g.sync {
+		start := time.Now()
+		e.walMu.Lock()
+		err := e.wal.Sync()
+		e.walMu.Unlock()
+		if err != nil {
+			return e.fail(fmt.Errorf("sync write-ahead log: %w", err))
+		}
+		e.c.syncNanos += (int64(time.Since(start)) - e.c.syncNanos) / 8
+		e.stats.syncs.Add(1)
+	}
+	e.publish(g)
+	e.maybeCheckpoint()
+	return nil
+}
+
+// writeGroup writes g's frame, and makes room for it where there is none.
+func (e *Engine) writeGroup(g *group) error {
+	buf := &e.c.buf
+	buf.Reset()
+	urgent, position := encodeGroup(buf, g)
+	if e.needsRecovery.Load() {
+		if err := e.checkpoint(checkpointRecovery); err != nil {
+			return err
+		}
+	}
+	for attempt := 0; ; attempt++ {
+		h := e.walHeader()
+		h.Position = position
+		e.walMu.Lock()
+		_, _, err := e.wal.Write(buf, h, urgent)
+		e.walMu.Unlock()
+		switch {
+		case err == nil:
+			e.stats.frames.Add(1)
+			return nil
+		case errors.Is(err, vfs.ErrNoSpace) && e.wal.Err() == nil:
+			return fmt.Errorf("%w: extend write-ahead log: %w", ErrNoSpace, err)
+		case !errors.Is(err, wal.ErrFull):
+			return fmt.Errorf("write write-ahead log: %w", err)
+		case attempt == 3:
+			return fmt.Errorf("%w: write-ahead log is full: a frame of %d bytes, Options.WALBytes is %d", ErrNoSpace, buf.Len(), e.opts.WALBytes)
+		}
+		e.stats.stalls.Add(1)
+		if err := e.checkpoint(checkpointInTurn); err != nil {
+			return err
+		}
+	}
+}
+
+// encodeGroup writes g's records into buf. Urgent groups hold no events and
+// may use the WAL's reserve. Position is that of the first event.
+func encodeGroup(buf *wal.Buffer, g *group) (urgent bool, position uint64) {
+	urgent = true
+	var run *op // the run that grows
+	var runAt, runBytes int
+	for i := range g.ops {
+		o := &g.ops[i]
+		if o.create {
+			putRecord(buf, recordCreate, func(b []byte) []byte {
+				return append(appendPlace(b, o.t.place), o.topic.name...)
+			})
+			run = nil
+		}
+		switch o.kind {
+		case opRun:
+			urgent = false
+			if position == 0 {
+				position = o.position
+			}
+			if run == nil || run.t != o.t {
+				run, runAt, runBytes = o, buf.Len(), 0
+				buf.Extend(recordHeaderBytes + runHeaderBytes)
+				buf.AddRecord()
+			}
+			copy(buf.Extend(len(o.data)), o.data)
+			runBytes += len(o.data)
+			head := buf.Payload()[runAt:]
+			putRecordHeader(head, recordRun, runHeaderBytes+runBytes)
+			putRunHeader(head[recordHeaderBytes:], &runRecord{
+				place: o.t.place, first: run.first, count: uint32(o.first - run.first + uint64(o.count)),
+			})
+			continue
+		case opCursor:
+			putRecord(buf, recordCursor, func(b []byte) []byte { return cursor.AppendEntry(b, o.entry()) })
+		case opTrim:
+			putRecord(buf, recordTrim, func(b []byte) []byte { return appendUint64(appendPlace(b, o.t.place), o.id) })
+		}
+		run = nil
+	}
+	return urgent, position
+}
+
+func (o *op) entry() cursor.Entry {
+	return cursor.Entry{Topic: o.t.topic, Consumer: o.consumer, Deleted: o.deleted, Cursor: cursor.Cursor{ID: o.id, AckedMS: o.ackedMS}}
+}
+
+// publish makes g visible to readers, all of it at once, and wakes those who
+// wait for it.
+func (e *Engine) publish(g *group) {
+	e.publishMu.Lock()
+	visible := e.visible.Load()
+	for i := range g.ops {
+		o := &g.ops[i]
+		t := o.t
+		e.markDirtyLocked(t)
+		if o.create {
+			t.known = true
+		}
+		switch o.kind {
+		case opRun:
+			c := chunk{first: o.first, position: o.position, count: uint64(o.count), data: o.data}
+			e.pushLocked(t, c)
+			visible = o.position + c.count - 1
+		case opCursor:
+			e.setCursorLocked(o.entry())
+		case opTrim:
+			e.trimLocked(t, o.id)
+		}
+	}
+	e.visible.Store(visible)
+	for i := range g.ops {
+		if o := &g.ops[i]; o.kind == opRun {
+			o.t.latest.Store(o.first + uint64(o.count) - 1)
+		}
+	}
+	e.published = e.wal.Position()
+	e.publishMu.Unlock()
+	for i := range g.ops {
+		g.ops[i].t.changed.wake()
+	}
+}
+
+func (e *Engine) pushLocked(t *topicState, c chunk) {
+	old := t.tail.Load()
+	if grown := old.with(c); grown != old {
+		t.tail.Store(grown)
+	}
+	e.tailBytes.Add(int64(len(c.data)) + chunkOverhead)
+	e.stats.events.Add(c.count)
+}
+
+func (e *Engine) markDirtyLocked(t *topicState) {
+	if !t.dirty {
+		t.dirty = true
+		e.dirty = append(e.dirty, t)
+	}
+}
+
+func (e *Engine) setCursorLocked(entry cursor.Entry) {
+	applyCursor(e.cursors, entry)
+	e.dirtyCursors = append(e.dirtyCursors, entry)
+}
+
+// trimLocked moves a topic's low watermark; events of the tail that are wholly
+// below it are given back at once.
+func (e *Engine) trimLocked(t *topicState, before uint64) {
+	if before < t.low.Load() {
+		return
+	}
+	t.low.Store(before + 1)
+	e.cutTailLocked(t, before)
+}
+
+// cutTailLocked drops the chunks of t's tail up to id.
+func (e *Engine) cutTailLocked(t *topicState, id uint64) {
+	old := t.tail.Load()
+	cut := old.after(id)
+	if cut == old {
+		return
+	}
+	e.tailBytes.Add(chunkBytes(cut.published()) - chunkBytes(old.published()))
+	t.tail.Store(cut)
+}
+
+// fail stops the log: no change is taken until it is opened again.
+func (e *Engine) fail(cause error) error {
+	e.c.mu.Lock()
+	defer e.c.mu.Unlock()
+	if e.c.failed == nil {
+		e.c.failed = fmt.Errorf("%w: %w", ErrFailed, cause)
+		e.log("log has failed", "cause", cause)
+	}
+	return e.c.failed
+}
+
+// appendPlace and appendUint64 build record bodies.
+func appendPlace(b []byte, p place) []byte {
+	b = appendUint64(b, p.topic)
+	return append(b, byte(p.incarnation), byte(p.incarnation>>8), byte(p.incarnation>>16), byte(p.incarnation>>24))
+}
+
+func appendUint64(b []byte, v uint64) []byte {
+	return append(b, byte(v), byte(v>>8), byte(v>>16), byte(v>>24), byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56))
+}
+
+// putRecord adds one record, whose body fill appends to what it is given.
+func putRecord(buf *wal.Buffer, t recordType, fill func([]byte) []byte) {
+	body := fill(nil)
+	b := buf.Extend(recordHeaderBytes + len(body))
+	putRecordHeader(b, t, len(body))
+	copy(b[recordHeaderBytes:], body)
+	buf.AddRecord()
+}

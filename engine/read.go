@@ -1,0 +1,280 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+
+	"github.com/seglog/seglog/index"
+	"github.com/seglog/seglog/segment"
+)
+
+// reader goes through one topic's events in id order: through blocks on disk,
+// then through the tail. It takes no lock, and holds a block or a part of the
+// tail at a time.
+type reader struct {
+	e    *Engine
+	t    *topicState
+	next uint64 // id of the event to deliver next
+
+	it      eventIter
+	chunks  []chunk // of the tail, behind what it is at
+	buf     segment.Buffer
+	scratch segment.Identity
+	from    source // of it
+}
+
+// source says where a reader's present events come from, for errors.
+type source struct {
+	file   string // empty: memory
+	offset int64
+}
+
+// read delivers the event r.next, which the caller knows to be there or to have
+// been there.
+func (r *reader) read(raw *RawRecord) error {
+	if !r.it.more() || r.it.id != r.next {
+		if err := r.fill(); err != nil {
+			return err
+		}
+	}
+	if err := r.it.next(raw); err != nil {
+		bad := &CorruptError{
+			Topic: r.t.name.name, File: r.from.file, Offset: r.from.offset,
+			FirstID: EventID(r.next), LastID: EventID(r.next), Reason: err.Error(),
+		}
+		if r.from.file == "" {
+			bad.File, bad.Reason = "(memory)", "in memory: "+bad.Reason
+		}
+		r.it = eventIter{id: 1}
+		return bad
+	}
+	r.next++
+	return nil
+}
+
+// fill finds the block or chunk with the event r.next.
+func (r *reader) fill() error {
+	if low := r.t.low.Load(); r.next < low {
+		return &CompactedError{First: EventID(low)}
+	}
+	if len(r.chunks) > 0 && r.chunks[0].first == r.next {
+		r.it = chunkIter(r.t.place, &r.chunks[0])
+		r.chunks = r.chunks[1:]
+		return nil
+	}
+	tail := r.t.tail.Load() // before the disk: what leaves the tail is on disk by then
+	v := r.t.disk.Load()
+	if v != nil {
+		if g := v.gapAt(r.next); g != nil {
+			return g.errorFor(r.t, r.next)
+		}
+		if r.next <= v.last {
+			return r.fillFromDisk(v)
+		}
+	}
+	chunks := tail.published()
+	i := searchChunk(chunks, r.next)
+	if i == len(chunks) || chunks[i].first > r.next {
+		return r.missing(r.next, "neither on disk nor in memory")
+	}
+	r.from = source{}
+	r.it = chunkIter(r.t.place, &chunks[i])
+	r.chunks = chunks[i+1:]
+	return r.it.skipTo(r.next)
+}
+
+// missing reports an event that must be there and is not, unless compaction
+// has just taken it.
+func (r *reader) missing(id uint64, why string) error {
+	if low := r.t.low.Load(); id < low {
+		return &CompactedError{First: EventID(low)}
+	}
+	return &CorruptError{Topic: r.t.name.name, File: r.from.file, FirstID: EventID(id), LastID: EventID(id), Reason: why}
+}
+
+// gapAt returns the gap that holds id; nil: none.
+func (v *diskView) gapAt(id uint64) *gap {
+	for i := range v.gaps {
+		if g := &v.gaps[i]; g.first <= id && id <= g.last {
+			return g
+		}
+	}
+	return nil
+}
+
+func (g *gap) errorFor(t *topicState, id uint64) error {
+	return &CorruptError{
+		Topic: t.name.name, File: g.err.File, Offset: g.err.Offset,
+		FirstID: EventID(id), LastID: EventID(g.last), Reason: g.err.Reason,
+	}
+}
+
+// fillFromDisk reads the block with the event r.next.
+func (r *reader) fillFromDisk(v *diskView) error {
+	if c := v.meta.carried; c != nil && r.next >= c.First {
+		return r.fillFromBlock(segment.Identity{UUID: r.e.uuid, ID: c.carry}, c.Block)
+	}
+	if v.index == nil {
+		return r.missing(r.next, "no segment holds the event")
+	}
+	n, ok := v.index.Snapshot().Seek(r.next)
+	if ok && n.Span {
+		if err := r.expand(v, n); err != nil {
+			return err
+		}
+		n, ok = v.index.Snapshot().Seek(r.next)
+	}
+	if !ok || n.First > r.next {
+		return r.missing(r.next, "no block holds the event")
+	}
+	m := v.meta.segment(n.Segment)
+	if m == nil {
+		return r.missing(r.next, fmt.Sprintf("segment %d is gone", n.Segment))
+	}
+	id := m.id
+	id.UUID = r.e.uuid
+	return r.fillFromBlock(id, entryBlock(r.t.place, &n))
+}
+
+func (m *topicMeta) segment(id uint64) *segmentMeta {
+	for _, s := range m.segments {
+		if s.id.ID == id {
+			return s
+		}
+	}
+	return nil
+}
+
+func (r *reader) fillFromBlock(id segment.Identity, b segment.Block) error {
+	raw, err := r.e.files.read(id, b, &r.buf)
+	if err != nil {
+		return r.e.readError(r.t, id, r.next, b.Last, err)
+	}
+	if id != r.scratch {
+		r.from.file, r.scratch = segment.FileName(id), id
+	}
+	r.from.offset = b.Offset
+	r.it, err = blockIter(r.t.place, b.First, b.Last, b.FirstPosition, raw)
+	if err == nil {
+		err = r.it.skipTo(r.next)
+	}
+	if err != nil {
+		return r.e.readError(r.t, id, r.next, b.Last, &CorruptError{File: r.from.file, Offset: b.Offset, Reason: err.Error()})
+	}
+	r.chunks = nil
+	return nil
+}
+
+// expand loads the blocks of the segment that n stands for into the index.
+func (r *reader) expand(v *diskView, n index.Entry) error {
+	m := v.meta.segment(n.Segment)
+	if m == nil {
+		return r.missing(r.next, fmt.Sprintf("segment %d is gone", n.Segment))
+	}
+	id := m.id
+	id.UUID = r.e.uuid
+	blocks, err := r.e.files.blocks(id, m)
+	if err != nil {
+		return r.e.readError(r.t, id, r.next, m.last, err)
+	}
+	entries := make([]index.Entry, len(blocks))
+	for i := range blocks {
+		entries[i] = blockEntry(m.id.ID, &blocks[i])
+	}
+	if err := v.index.Expand(m.id.ID, entries); err != nil {
+		return r.e.readError(r.t, id, r.next, m.last, &CorruptError{File: segment.FileName(id), Reason: err.Error()})
+	}
+	return nil
+}
+
+// scan is one bounded read.
+type scan struct {
+	reader
+	end   uint64 // id of the last event
+	limit int
+}
+
+// newScan fixes the bounds of a read: what is visible now. A nil scan: there
+// is nothing to read.
+func (e *Engine) newScan(ctx context.Context, topic Topic, opts ReadOptions) (*scan, error) {
+	if err := e.readyFor(ctx, topic); err != nil {
+		return nil, err
+	}
+	if opts.Limit < 0 {
+		return nil, fmt.Errorf("%w: negative limit %d", ErrConfig, opts.Limit)
+	}
+	visible := e.visible.Load()
+	t := e.topic(topic)
+	if t == nil || uint64(opts.After) == math.MaxUint64 {
+		return nil, nil
+	}
+	s := &scan{reader: reader{e: e, t: t}, end: t.visibleLatest(visible), limit: opts.Limit}
+	s.next = max(uint64(opts.After)+1, t.low.Load())
+	if s.limit == 0 {
+		s.limit = math.MaxInt
+	}
+	return s, nil
+}
+
+// step reads the next event of the scan into raw; false: the scan is over.
+func (s *scan) step(ctx context.Context, raw *RawRecord) (bool, error) {
+	if s.next > s.end || s.limit == 0 {
+		return false, nil
+	}
+	if !s.it.more() { // once a block or chunk
+		if err := s.e.ready(ctx); err != nil {
+			return false, err
+		}
+	}
+	if err := s.read(raw); err != nil {
+		return false, err
+	}
+	s.limit--
+	return true, nil
+}
+
+// Read implements [EventLog]. Memory does not grow with the range: one block
+// is held at a time.
+func (e *Engine) Read(ctx context.Context, topic Topic, opts ReadOptions) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		var own owner
+		for raw, err := range e.ReadRaw(ctx, topic, opts) {
+			if err != nil {
+				yield(Record{}, err)
+				return
+			}
+			if !yield(own.own(topic, &raw), nil) {
+				return
+			}
+		}
+	}
+}
+
+// ReadRaw is [Engine.Read] without copies: the records' slices are lent until
+// the iteration's next step, and nothing is allocated for an event. The payload
+// is not parsed.
+func (e *Engine) ReadRaw(ctx context.Context, topic Topic, opts ReadOptions) iter.Seq2[RawRecord, error] {
+	return func(yield func(RawRecord, error) bool) {
+		s, err := e.newScan(ctx, topic, opts)
+		if err != nil {
+			yield(RawRecord{}, fmt.Errorf("read topic %s: %w", topic, err))
+			return
+		}
+		if s == nil {
+			return
+		}
+		var raw RawRecord
+		for {
+			ok, err := s.step(ctx, &raw)
+			if err != nil {
+				yield(RawRecord{}, fmt.Errorf("read topic %s: %w", topic, err))
+				return
+			}
+			if !ok || !yield(raw, nil) {
+				return
+			}
+		}
+	}
+}

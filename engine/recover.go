@@ -1,0 +1,590 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/seglog/seglog/cursor"
+	"github.com/seglog/seglog/index"
+	"github.com/seglog/seglog/internal/vfs"
+	"github.com/seglog/seglog/segment"
+	"github.com/seglog/seglog/wal"
+)
+
+// OpenReport says what opening a log found and did.
+type OpenReport struct {
+	// Created: there was no log, and now there is.
+	Created bool `json:"created"`
+	// Clean: the log was closed in order, and nothing had to be replayed.
+	Clean bool `json:"clean"`
+	// Frames and Events were replayed from the write-ahead log.
+	Frames int    `json:"frames"`
+	Events uint64 `json:"events"`
+	// TornBytes of TornFile, from TornOffset on, were an incomplete commit that
+	// was never acknowledged; it was dropped.
+	TornBytes  int64  `json:"torn_bytes"`
+	TornFile   string `json:"torn_file,omitempty"`
+	TornOffset int64  `json:"torn_offset,omitempty"`
+	// Unknown files are in the directory and not part of the log. They are
+	// left alone.
+	Unknown []string `json:"unknown,omitempty"`
+	// Damage is what does not verify; only a log that was opened read-only can
+	// have some.
+	Damage []*CorruptError `json:"damage,omitempty"`
+}
+
+// OpenReport says what opening the log found and did.
+func (e *Engine) OpenReport() OpenReport { return e.report }
+
+const (
+	lockName    = "LOCK"
+	segmentDir  = "seg"
+	reserveName = "reserve"
+)
+
+// openWriter locks the log, recovers it, and makes it ready for changes.
+func (e *Engine) openWriter() error {
+	lock, err := e.env.FS.Lock(lockName)
+	if err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	e.lock = lock
+	entries, err := e.env.FS.ReadDir(".")
+	if err != nil {
+		return fmt.Errorf("list files: %w", err)
+	}
+	l, newest, err := e.findManifest(entries)
+	if err != nil {
+		return err
+	}
+	if l == nil {
+		return e.create(newest)
+	}
+	e.adopt(&l.manifest, newest)
+	e.loadState()
+	scan, err := e.replay(l, wal.ScanOptions{MaxFrameBytes: maxFrameBytes})
+	if err != nil {
+		return err
+	}
+	if err := e.checkTail(l, &scan); err != nil {
+		return err
+	}
+	if e.wal, err = wal.NewWriter(e.walConfig(), scan); err != nil {
+		return fmt.Errorf("write-ahead log: %w", err)
+	}
+	e.published = e.wal.Position()
+	e.writers.clean = scan.Clean
+	if scan.Clean {
+		e.report.Clean = true
+		return e.reopenManifest(l)
+	}
+	return e.recoverDirty(entries)
+}
+
+// maxFrameBytes bounds what a frame from disk may make us allocate.
+const maxFrameBytes = 1<<30 + 64<<20
+
+func (e *Engine) walConfig() wal.Config {
+	return wal.Config{
+		FS: e.env.FS, UUID: e.uuid, MaxBytes: e.opts.WALBytes, FileBytes: e.opts.walFileBytes(),
+		ReserveBytes: e.opts.walReserveBytes(), Rand: e.env.Rand,
+	}
+}
+
+// findManifest reads the newest manifest that has a snapshot. Nil: there is no
+// log here yet. Newest is the highest generation that a file has.
+func (e *Engine) findManifest(entries []vfs.Entry) (l *loadedManifest, newest uint64, err error) {
+	gens := manifestGens(entries)
+	for _, gen := range gens {
+		newest = max(newest, gen)
+		l, err := readManifest(e.env.FS, gen)
+		if err != nil {
+			return nil, 0, err
+		}
+		if l.seq > 0 {
+			return l, newest, nil
+		}
+	}
+	for _, x := range entries {
+		if strings.HasPrefix(x.Name, "wal-") || strings.HasPrefix(x.Name, "carry-") {
+			name := "manifest"
+			if len(gens) > 0 {
+				name = manifestName(gens[0])
+			}
+			return nil, 0, &CorruptError{File: name, Reason: fmt.Sprintf("no manifest is readable, but there is %s", x.Name)}
+		}
+	}
+	return nil, newest, nil
+}
+
+// create makes a new log. A crash before the manifest is durable leaves
+// nothing that the next open would mind.
+func (e *Engine) create(newest uint64) error {
+	fs := e.env.FS
+	if err := fs.Mkdir(segmentDir); err != nil && !errors.Is(err, errExist) {
+		return fmt.Errorf("make directory %s: %w", segmentDir, err)
+	}
+	if err := fs.SyncDir("."); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	binary.LittleEndian.PutUint64(e.uuid[:8], e.env.Rand())
+	binary.LittleEndian.PutUint64(e.uuid[8:], e.env.Rand())
+	m, err := createManifest(fs, newest+1, newManifestState(e.uuid))
+	if err != nil {
+		return err
+	}
+	e.report.Created = true
+	e.adopt(m, newest+1)
+	if e.wal, err = wal.NewWriter(e.walConfig(), wal.ScanResult{}); err != nil {
+		return fmt.Errorf("write-ahead log: %w", err)
+	}
+	e.published = e.wal.Position()
+	e.writers.clean = true
+	e.makeReserve()
+	return nil
+}
+
+// adopt takes a manifest as the log's own.
+func (e *Engine) adopt(m *manifest, newest uint64) {
+	e.manifest = m
+	e.uuid = m.state.uuid
+	e.manifestGen.Store(m.gen)
+	e.manifestLen.Store(m.size)
+	e.writers.manifestGen = newest
+	e.writers.next = m.state.nextSegment
+}
+
+// reopenManifest makes the manifest of a log that was closed clean ready for
+// more edits.
+func (e *Engine) reopenManifest(l *loadedManifest) error {
+	f, err := e.env.FS.Open(manifestName(l.gen))
+	if err != nil {
+		return fmt.Errorf("open %s: %w", manifestName(l.gen), err)
+	}
+	e.manifest.file = f
+	return nil
+}
+
+// loadState makes the topics that the manifest knows.
+func (e *Engine) loadState() {
+	s := e.manifest.state
+	for _, num := range sortedKeys(s.topics) {
+		m := s.topics[num]
+		t := newTopicState(m.name, m.place)
+		t.created, t.known = true, true
+		e.loadTopic(t, m)
+		e.addTopic(t)
+		e.c.nextTopic = max(e.c.nextTopic, num+1)
+		if m.carried != nil {
+			e.writers.carryLive += int64(m.carried.Stored)
+		}
+		for _, c := range s.cursors.List(num) {
+			applyCursor(e.cursors, c)
+		}
+	}
+	e.c.nextTopic = max(e.c.nextTopic, s.nextTopic)
+	e.visible.Store(s.position)
+	e.c.nextPosition = s.position + 1
+}
+
+// loadTopic sets what t has on disk.
+func (e *Engine) loadTopic(t *topicState, m *topicMeta) {
+	t.latest.Store(m.latest)
+	t.low.Store(m.low)
+	t.assigned, t.assignedLow = m.latest, m.low
+	if len(m.segments) == 0 && m.carried == nil {
+		return
+	}
+	v := &diskView{meta: m, last: m.last()}
+	if len(m.segments) > 0 {
+		v.index = index.New()
+		for _, s := range m.segments {
+			v.index.Add(spanEntry(s))
+		}
+	}
+	t.disk.Store(v)
+}
+
+// replay applies the WAL behind the checkpoint.
+func (e *Engine) replay(l *loadedManifest, o wal.ScanOptions) (wal.ScanResult, error) {
+	for _, num := range sortedKeys(l.state.topics) {
+		if err := l.state.topics[num].check(manifestName(l.gen)); err != nil {
+			return wal.ScanResult{}, err
+		}
+	}
+	r := &replayer{e: e, salvage: o.Salvage}
+	scan, err := wal.Scan(e.walConfig(), l.state.checkpoint, o, func(f wal.Frame) error {
+		if err := l.checkEvidence(&f.Header); err != nil && !o.Salvage {
+			return err
+		}
+		return r.frame(&f)
+	})
+	if err != nil {
+		return scan, fmt.Errorf("replay write-ahead log: %w", err)
+	}
+	e.report.Frames, e.report.Events = scan.Frames, r.events
+	e.report.TornBytes, e.report.TornFile, e.report.TornOffset = scan.TornBytes, scan.TornFile, scan.TornOffset
+	e.report.Unknown = append(append(e.report.Unknown, scan.Foreign...), scan.Unknown...)
+	return scan, e.checkCursors()
+}
+
+// check says whether a topic's facts agree with one another.
+func (m *topicMeta) check(file string) error {
+	bad := func(format string, args ...any) error {
+		return &CorruptError{Topic: m.name.name, File: file, Reason: fmt.Sprintf(format, args...)}
+	}
+	next := uint64(0)
+	for _, s := range m.segments {
+		if next != 0 && s.first != next {
+			return bad("segment %d begins at event %d, want %d", s.id.ID, s.first, next)
+		}
+		next = s.last + 1
+	}
+	if c := m.carried; c != nil {
+		if next != 0 && c.First != next {
+			return bad("carried block begins at event %d, want %d", c.First, next)
+		}
+		next = c.Last + 1
+	}
+	switch {
+	case m.low == 0 || m.low-1 > m.latest:
+		return bad("the first event is %d, the latest %d", m.low, m.latest)
+	case next == 0 && m.low <= m.latest, next != 0 && next-1 < m.latest && m.low <= m.latest:
+		return bad("events up to %d are nowhere, they end at %d", m.latest, m.last())
+	case next != 0 && next-1 > m.latest:
+		return bad("events end at %d, the latest is %d", next-1, m.latest)
+	}
+	return nil
+}
+
+// checkEvidence compares the manifest with what a WAL frame knows of it.
+func (l *loadedManifest) checkEvidence(h *wal.Header) error {
+	switch {
+	case h.ManifestGen > l.gen:
+		return &CorruptError{File: manifestName(h.ManifestGen), Reason: "no snapshot is readable, but the write-ahead log names this manifest"}
+	case h.ManifestGen < l.gen:
+		return nil
+	case h.ManifestLen > l.size:
+		return &CorruptError{File: manifestName(l.gen), Offset: l.size,
+			Reason: fmt.Sprintf("frames verify up to offset %d, but the write-ahead log knows %d bytes to be durable", l.size, h.ManifestLen)}
+	}
+	for i := range l.damage {
+		if l.damage[i].frameEnd <= h.ManifestLen {
+			l.damage[i].proved = true
+		}
+	}
+	return nil
+}
+
+// checkTail applies the last pieces of evidence, and the tail policy.
+func (e *Engine) checkTail(l *loadedManifest, scan *wal.ScanResult) error {
+	for _, d := range l.damage {
+		if d.proved || scan.Clean {
+			return d.err
+		}
+	}
+	if scan.Clean && l.torn > 0 {
+		return &CorruptError{File: manifestName(l.gen), Offset: l.size, Reason: fmt.Sprintf("%d bytes behind the last frame of a log that was closed clean", l.torn)}
+	}
+	if e.opts.TailPolicy == TailRefuse && scan.TornBytes > 0 {
+		return &CorruptError{File: scan.TornFile, Offset: scan.TornOffset, Reason: fmt.Sprintf("%d bytes of an incomplete commit, and Options.TailPolicy refuses them", scan.TornBytes)}
+	}
+	return nil
+}
+
+// checkCursors: a cursor beyond its topic's end is damage, and not clamped.
+func (e *Engine) checkCursors() error {
+	for num, t := range e.byNum {
+		for _, c := range e.cursors.List(num) {
+			if latest := t.latest.Load(); c.ID > latest {
+				return &CorruptError{Topic: t.name.name, File: "wal", Reason: fmt.Sprintf("the cursor of consumer %q is at event %d, the latest is %d", c.Consumer, c.ID, latest)}
+			}
+		}
+	}
+	return nil
+}
+
+// recoverDirty makes the log of a process that did not end in order safe to
+// write to: what was replayed goes into new segments and a new manifest before
+// the first commit, since the page cache may have shown us what is not on disk.
+func (e *Engine) recoverDirty(entries []vfs.Entry) error {
+	if err := e.findOrphans(entries); err != nil {
+		return err
+	}
+	e.needsRecovery.Store(true)
+	err := e.checkpoint(checkpointRecovery)
+	if errors.Is(err, ErrNoSpace) {
+		e.log("opened on a full disk: nothing can be appended until there is space", "cause", err)
+		return nil
+	}
+	return err
+}
+
+// findOrphans looks for files that a checkpoint made and no manifest knows. The
+// next manifest names them as dropped; then they are removed.
+func (e *Engine) findOrphans(entries []vfs.Entry) error {
+	inSeg, err := e.env.FS.ReadDir(segmentDir)
+	if errors.Is(err, errNotExist) {
+		return &CorruptError{File: segmentDir, Reason: "directory is missing"}
+	}
+	if err != nil {
+		return fmt.Errorf("list files in %s: %w", segmentDir, err)
+	}
+	s := e.manifest.state
+	known := map[uint64]bool{}
+	for id := range s.tombstones {
+		known[id] = true
+	}
+	for id := range s.carries {
+		known[id] = true
+	}
+	for _, m := range s.topics {
+		for _, seg := range m.segments {
+			known[seg.id.ID] = true
+		}
+	}
+	look := func(name string) {
+		id, ok := parseSegmentName(name)
+		switch {
+		case ok && known[id.ID]:
+		case ok && id.ID >= s.nextSegment && e.ours(id):
+			e.writers.orphans = append(e.writers.orphans, id)
+			e.writers.next = max(e.writers.next, id.ID+1)
+		default:
+			e.report.Unknown = append(e.report.Unknown, name)
+			if ok {
+				e.writers.next = max(e.writers.next, id.ID+1)
+			}
+		}
+	}
+	for _, x := range inSeg {
+		look(segmentDir + "/" + x.Name)
+	}
+	for _, x := range entries {
+		switch {
+		case strings.HasPrefix(x.Name, "carry-"):
+			look(x.Name)
+		case x.Name == lockName, x.Name == reserveName, x.Name == segmentDir,
+			strings.HasPrefix(x.Name, "wal-"), strings.HasPrefix(x.Name, "manifest-"):
+		default:
+			e.report.Unknown = append(e.report.Unknown, x.Name)
+		}
+	}
+	return nil
+}
+
+// ours says whether a file without a place in the manifest was made by this
+// log: its header says so, or it was not written yet.
+func (e *Engine) ours(id segment.Identity) bool {
+	id.UUID = e.uuid
+	r, err := segment.OpenReader(e.env.FS, id)
+	if err == nil {
+		_ = r.Close()
+		return true
+	}
+	x, err := e.env.FS.Stat(segment.FileName(id))
+	return err == nil && x.Regular && x.Size == 0
+}
+
+// parseSegmentName is the inverse of segment.FileName.
+func parseSegmentName(name string) (id segment.Identity, ok bool) {
+	parse := func(hex string) (v uint64) {
+		v, err := strconv.ParseUint(hex, 16, 64)
+		ok = ok && err == nil
+		return v
+	}
+	ok = true
+	if hex, carry := strings.CutPrefix(name, "carry-"); carry {
+		id.ID = parse(hex)
+		return id, ok && segment.FileName(id) == name
+	}
+	rest, seg := strings.CutPrefix(name, segmentDir+"/")
+	rest, suffix := strings.CutSuffix(rest, ".seg")
+	parts := strings.Split(rest, "-")
+	if !seg || !suffix || len(parts) != 3 {
+		return id, false
+	}
+	id = segment.Identity{Topic: parse(parts[0]), Incarnation: 1, Base: parse(parts[1]), ID: parse(parts[2])}
+	return id, ok && segment.FileName(id) == name
+}
+
+// replayer applies frames to the state of the checkpoint.
+type replayer struct {
+	e       *Engine
+	salvage bool
+	events  uint64
+}
+
+// frame applies one frame: all of it, after all of it was checked.
+func (r *replayer) frame(f *wal.Frame) error {
+	if err := r.check(f); err != nil {
+		if errors.Is(err, ErrVersion) {
+			return err
+		}
+		return &CorruptError{File: f.File, Offset: f.Offset, Reason: fmt.Sprintf("frame at LSN %d: %v", f.Start, err)}
+	}
+	e := r.e
+	e.publishMu.Lock()
+	defer e.publishMu.Unlock()
+	position := f.Position
+	rest := f.Payload
+	for len(rest) > 0 {
+		t, body, next, _ := cutRecord(rest) // checked
+		if err := r.apply(t, body, &position); err != nil {
+			return &CorruptError{File: f.File, Offset: f.Offset, Reason: fmt.Sprintf("frame at LSN %d: %v", f.Start, err)}
+		}
+		rest = next
+	}
+	return nil
+}
+
+// check verifies all events of a frame.
+func (r *replayer) check(f *wal.Frame) error {
+	position := f.Position
+	for rest := f.Payload; len(rest) > 0; {
+		t, body, next, err := cutRecord(rest)
+		if err != nil {
+			return err
+		}
+		if t == recordRun {
+			run, err := parseRun(body)
+			if err != nil {
+				return err
+			}
+			if err := verifyRun(run, position); err != nil {
+				return err
+			}
+			position += uint64(run.count)
+		}
+		rest = next
+	}
+	return nil
+}
+
+func (r *replayer) apply(t recordType, body []byte, position *uint64) error {
+	switch t {
+	case recordRun:
+		run, err := parseRun(body)
+		if err != nil {
+			return err
+		}
+		at := *position
+		*position += uint64(run.count)
+		return r.run(&run, at)
+	case recordCreate:
+		return r.create(body)
+	case recordCursor:
+		return r.cursor(body)
+	case recordTrim:
+		return r.trim(body)
+	}
+	return fmt.Errorf("%w: record type %d", ErrVersion, t)
+}
+
+func (r *replayer) topic(p place) (*topicState, error) {
+	t := r.e.byNum[p.topic]
+	if t == nil {
+		return nil, fmt.Errorf("topic %d was never created", p.topic)
+	}
+	if t.incarnation != p.incarnation {
+		return nil, fmt.Errorf("topic %d has incarnation %d, want %d", p.topic, p.incarnation, t.incarnation)
+	}
+	return t, nil
+}
+
+func (r *replayer) create(body []byte) error {
+	p, name, err := parsePlace(body)
+	if err != nil {
+		return err
+	}
+	topic, err := NewTopic(string(name))
+	if err != nil {
+		return err
+	}
+	e := r.e
+	if old := e.byNum[p.topic]; old != nil {
+		if old.name == topic && old.incarnation == p.incarnation && r.salvage {
+			return nil
+		}
+		return fmt.Errorf("topic %d is created again", p.topic)
+	}
+	if e.byName[topic] != nil {
+		return fmt.Errorf("topic %s is created again", topic)
+	}
+	t := newTopicState(topic, p)
+	t.created, t.known = true, true
+	e.addTopic(t)
+	e.markDirtyLocked(t)
+	e.c.nextTopic = max(e.c.nextTopic, p.topic+1)
+	return nil
+}
+
+func (r *replayer) run(run *runRecord, position uint64) error {
+	t, err := r.topic(run.place)
+	if err != nil {
+		return err
+	}
+	e := r.e
+	latest, last := t.latest.Load(), run.first+uint64(run.count)-1
+	switch {
+	case run.first == latest+1:
+	case r.salvage && last <= latest:
+		return nil // known from the manifest
+	case r.salvage && run.first > latest+1:
+		e.addGapLocked(t, latest+1, run.first-1)
+	default:
+		return fmt.Errorf("events %d to %d of topic %s follow event %d", run.first, last, t.name, latest)
+	}
+	if position <= e.visible.Load() && !r.salvage {
+		return fmt.Errorf("position %d of topic %s follows position %d", position, t.name, e.visible.Load())
+	}
+	e.markDirtyLocked(t)
+	if last >= t.low.Load() {
+		e.pushLocked(t, chunk{first: run.first, position: position, count: uint64(run.count), data: append([]byte(nil), run.events...)})
+	}
+	e.visible.Store(max(e.visible.Load(), position+uint64(run.count)-1))
+	t.latest.Store(last)
+	t.assigned = last
+	e.c.nextPosition = e.visible.Load() + 1
+	r.events += uint64(run.count)
+	return nil
+}
+
+func (r *replayer) cursor(body []byte) error {
+	entry, rest, err := cursor.DecodeEntry(body)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 0 {
+		return fmt.Errorf("cursor has %d bytes left over", len(rest))
+	}
+	t := r.e.byNum[entry.Topic]
+	if t == nil {
+		return fmt.Errorf("cursor of topic %d, which was never created", entry.Topic)
+	}
+	r.e.markDirtyLocked(t)
+	r.e.setCursorLocked(entry)
+	return nil
+}
+
+func (r *replayer) trim(body []byte) error {
+	p, rest, err := parsePlace(body)
+	if err != nil || len(rest) != 8 {
+		return fmt.Errorf("trim of %d bytes, want %d", len(body), trimBytes)
+	}
+	t, err := r.topic(p)
+	if err != nil {
+		return err
+	}
+	before := binary.LittleEndian.Uint64(rest)
+	if before > t.latest.Load() && !r.salvage {
+		return fmt.Errorf("trim of topic %s up to event %d, the latest is %d", t.name, before, t.latest.Load())
+	}
+	r.e.markDirtyLocked(t)
+	r.e.trimLocked(t, min(before, t.latest.Load()))
+	t.assignedLow = t.low.Load()
+	return nil
+}
