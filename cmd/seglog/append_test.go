@@ -156,7 +156,7 @@ func TestAppendCommitsEachLineOfASlowSource(t *testing.T) {
 			t.Fatalf("got id %d, %v; want %d", got, err, want)
 		}
 	}
-	go io.Copy(io.Discard, outR)
+	go func() { _, _ = io.Copy(io.Discard, outR) }()
 	inW.Close()
 	(<-done).must(statusOK)
 }
@@ -237,7 +237,7 @@ type failingReader struct{ text io.Reader }
 
 func (f failingReader) Read(p []byte) (int, error) {
 	n, err := f.text.Read(p)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = errors.New("device gone")
 	}
 	return n, err

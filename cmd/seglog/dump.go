@@ -113,7 +113,7 @@ func (o oneFile) at(offset int64) ([]byte, error) {
 	defer f.Close()
 	b := make([]byte, headBytes)
 	n, err := f.ReadAt(b, offset)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return b[:n], err

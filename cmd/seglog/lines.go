@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -101,9 +102,7 @@ func (d decoder) open(text []byte, e *engine.Event) error {
 		return nil
 	}
 	headers := make(map[string]string, len(d.headers)+len(env.Headers))
-	for k, v := range d.headers {
-		headers[k] = v
-	}
+	maps.Copy(headers, d.headers)
 	for k, v := range env.Headers {
 		if v == nil {
 			return fmt.Errorf("envelope: header %q is null, want a string", k)
@@ -192,7 +191,7 @@ func (l *lines) take() ([]line, error) {
 		l.change.Wait()
 	}
 	if len(l.queue) == 0 {
-		if l.err == io.EOF {
+		if errors.Is(l.err, io.EOF) {
 			return nil, nil
 		}
 		return nil, l.err
@@ -234,7 +233,7 @@ func (l *lines) read() ([]byte, error) {
 		return nil, err
 	}
 	whole := bytes.Clone(text)
-	for err == bufio.ErrBufferFull {
+	for errors.Is(err, bufio.ErrBufferFull) {
 		text, err = l.r.ReadSlice('\n')
 		if len(whole)+len(text) > lineBytesMax {
 			return nil, fmt.Errorf("line %d: longer than %d bytes", l.number+1, lineBytesMax)

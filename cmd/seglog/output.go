@@ -79,13 +79,13 @@ func (p *printer) cells(cells []string) {
 		cells[i] = printable(c)
 	}
 	// The table buffers and keeps the first error for flush.
-	io.WriteString(p.table, strings.Join(cells, "\t")+"\n")
+	_, _ = io.WriteString(p.table, strings.Join(cells, "\t")+"\n")
 }
 
 // line prints text as it is.
 func (p *printer) line(text string) error {
-	p.out.WriteString(text)
-	return p.wrap(p.out.WriteByte('\n'))
+	_, err := p.out.WriteString(text + "\n")
+	return p.wrap(err)
 }
 
 // pairRow is a named value, for people.
@@ -104,8 +104,8 @@ func (p *printer) answer(id engine.EventID, r row) error {
 	if p.objects {
 		return p.row(r)
 	}
-	p.out.Write(strconv.AppendUint(p.out.AvailableBuffer(), uint64(id), 10))
-	return p.wrap(p.out.WriteByte('\n'))
+	_, err := p.out.Write(append(strconv.AppendUint(p.out.AvailableBuffer(), uint64(id), 10), '\n'))
+	return p.wrap(err)
 }
 
 // flush hands everything to standard output.

@@ -74,7 +74,7 @@ func startProcess(t *testing.T, args ...string) *process {
 // ends waits for the process and checks how it ended.
 func (p *process) ends(status int, stderr string) {
 	p.t.Helper()
-	p.cmd.Wait() // the status is compared below
+	_ = p.cmd.Wait() // the status is compared below
 	if got := p.cmd.ProcessState.ExitCode(); got != status || p.stderr.String() != stderr {
 		p.t.Errorf("got status %d and %q on standard error, want %d and %q", got, p.stderr.String(), status, stderr)
 	}

@@ -43,7 +43,7 @@ func (p *progress) say(format string, args ...any) {
 // clear takes the line away.
 func (p *progress) clear() {
 	if p.shown {
-		io.WriteString(p.w, "\r\x1b[K")
+		fmt.Fprint(p.w, "\r\x1b[K")
 		p.shown = false
 	}
 }

@@ -49,11 +49,11 @@ func TestReadPrintsJSONLinesInAPipe(t *testing.T) {
 		{"read jobs --limit 18446744073709551615", []int{1, 2, 3}},
 		{"read unknown", nil},
 	} {
-		want := ""
+		var want strings.Builder
 		for _, id := range test.ids {
-			want += recordJSON(id)
+			want.WriteString(recordJSON(id))
 		}
-		s.run("", test.args).must(statusOK).prints(want)
+		s.run("", test.args).must(statusOK).prints(want.String())
 		if s.openedMode != modeRead {
 			t.Errorf("%s opened with mode %d, want modeRead", test.args, s.openedMode)
 		}
