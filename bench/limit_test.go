@@ -282,3 +282,14 @@ func TestRealisticEventsHaveTheirMeanSize(t *testing.T) {
 		t.Errorf("mean size %d bytes, want about 1035", mean)
 	}
 }
+
+func TestMedianIsTheMiddle(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   float64
+	}{{[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 9, 2}, 3}} {
+		if got := median(c.values); got != c.want {
+			t.Errorf("median of %v: got %g, want %g", c.values, got, c.want)
+		}
+	}
+}
