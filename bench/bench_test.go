@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,12 +20,24 @@ var (
 	storeFlag  = flag.String("store", defaultStore, "store beside the limit: "+strings.Join(slices.Sorted(maps.Keys(stores)), ", "))
 )
 
-const defaultStore = "memory"
+const defaultStore = "segment"
 
 // stores are those of this module that the workloads can run on. The limit
 // beside itself shows what the machine's noise is worth.
 var stores = map[string]Store{
 	"limit": LimitStore(),
+	"segment": {
+		Name: "segment",
+		Open: func(dir string, setup Setup) (engine.EventLog, error) {
+			return engine.Open(dir, engine.Options{Sync: setup.Sync})
+		},
+		Async: func(log engine.EventLog) AsyncAppend {
+			e := log.(*engine.Engine)
+			return func(ctx context.Context, topic engine.Topic, event engine.Event) Waiter {
+				return e.AppendAsync(ctx, topic, event)
+			}
+		},
+	},
 	"memory": {
 		Name: "memory",
 		Open: func(_ string, setup Setup) (engine.EventLog, error) {
