@@ -42,7 +42,7 @@ func TestConformance(t *testing.T) {
 
 // TestConformanceTiny forces rotation, checkpoints and recycling all the time.
 func TestConformanceTiny(t *testing.T) {
-	adaptertest.RunWith(t, onDisk(engine.Options{WALBytes: 256 << 10, SegmentBytes: 16 << 10, BlockBytes: 256, TailBytes: 16 << 10}))
+	adaptertest.RunWith(t, onDisk(engine.Options{WALBytes: 512 << 10, SegmentBytes: 16 << 10, BlockBytes: 256, TailBytes: 16 << 10}))
 }
 
 func TestConformanceNeverSynced(t *testing.T) {
