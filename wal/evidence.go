@@ -91,7 +91,8 @@ func (s *scanner) framesIn(f *FileInfo) error {
 		return err
 	}
 	defer src.close()
-	for off := int64(PageBytes); off < src.size; {
+	// From the very start: a header page may have been overwritten by a frame.
+	for off := int64(0); off < src.size; {
 		h, ok, err := src.headerAt(off, s.cfg.UUID)
 		if err != nil {
 			return err
@@ -100,7 +101,7 @@ func (s *scanner) framesIn(f *FileInfo) error {
 			return s.corrupt(fmt.Sprintf("the frame of LSN %d at offset %d of %s proves the log durable up to LSN %d",
 				h.lsn, off, f.Name, h.durable))
 		}
-		if !s.clean {
+		if !s.clean || off == 0 {
 			off += PageBytes
 			continue
 		}

@@ -173,12 +173,6 @@ func (s *space) nextGeneration() uint64 {
 	return s.next - 1
 }
 
-func (s *space) peekGeneration() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.next
-}
-
 // make makes a file of at least need bytes ready, unless there are no longer
 // as many as the caller has seen: then it looks again. Where evict is set,
 // files that are ready and too small are given up for it.

@@ -3,14 +3,15 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/seglog/seglog/internal/vfs"
 )
 
-// Writer appends to the log. Write, Sync, Seal, CloseClean, Position and Close
-// are for one goroutine at a time. Prepare, NeedsSpare, Free, Used and
-// DiskBytes may run beside them in another; End, Durable and Err in any.
+// Writer appends to the log. Write, Sync, Seal, CloseClean and Close are for
+// one goroutine at a time. Prepare and Free may run beside them in another, and
+// all that only asks in any.
 type Writer struct {
 	cfg       Config
 	recovered bool // the log did not end clean, and nothing was written since
@@ -26,6 +27,9 @@ type Writer struct {
 	durable atomic.Uint64
 	// failed is the first failure. Nothing is written after it.
 	failed atomic.Pointer[error]
+
+	positionMu sync.Mutex // guards position
+	position   Start
 
 	space space
 }
@@ -63,6 +67,7 @@ func NewWriter(cfg Config, after ScanResult) (*Writer, error) {
 	w.end.Store(uint64(after.End))
 	w.durable.Store(uint64(after.End))
 	w.space.init(w, after)
+	w.position = Start{LSN: after.End, Generation: w.space.next | unbegun}
 	return w, nil
 }
 
@@ -223,6 +228,18 @@ func (w *Writer) took(u use, h *frameHeader) {
 	}
 	w.chain = h.sum
 	w.end.Store(uint64(h.lsn) + uint64(h.bytes()))
+	w.place()
+}
+
+// place sets what Position returns.
+func (w *Writer) place() {
+	s := Start{LSN: w.End(), Generation: w.use.header.generation}
+	if !w.use.begun {
+		s.Generation |= unbegun
+	}
+	w.positionMu.Lock()
+	w.position = s
+	w.positionMu.Unlock()
 }
 
 // Sync makes all that was written durable.
@@ -243,6 +260,7 @@ func (w *Writer) sync(end LSN) error {
 	}
 	w.use.begun = true
 	w.durable.Store(uint64(end))
+	w.place()
 	return nil
 }
 
@@ -259,6 +277,10 @@ func (w *Writer) Err() error {
 	}
 	return nil
 }
+
+// Failed says whether a failure has stopped the writer. [ErrFull] and a full
+// disk do not.
+func (w *Writer) Failed() bool { return w.Err() != nil }
 
 // fail stops the writer for good, and returns the first failure.
 func (w *Writer) fail(err error) error {
@@ -311,14 +333,9 @@ func (w *Writer) CloseClean(h Header) error {
 // Position is where a log that was written up to End is to be read from: what
 // a checkpoint records.
 func (w *Writer) Position() Start {
-	s := Start{LSN: w.End(), Generation: w.use.header.generation}
-	if w.use.file == nil {
-		s.Generation = w.space.peekGeneration()
-	}
-	if !w.use.begun {
-		s.Generation |= unbegun
-	}
-	return s
+	w.positionMu.Lock()
+	defer w.positionMu.Unlock()
+	return w.position
 }
 
 // Close closes the descriptors, and nothing else.

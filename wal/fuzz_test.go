@@ -1,0 +1,105 @@
+package wal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/seglog/seglog/internal/vfs"
+)
+
+// FuzzScan scans files of arbitrary bytes: the result is an end or a typed
+// error, and what a salvage delivers lies in order.
+func FuzzScan(f *testing.F) {
+	v1, err := os.ReadFile(filepath.Join("testdata", "v1.wal"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(v1, []byte("SLWH"), uint64(0), uint64(0), false)
+	f.Add(v1, v1[:3*PageBytes], uint64(PageBytes), uint64(2), true)
+	f.Fuzz(func(t *testing.T, one, two []byte, lsn, generation uint64, mend bool) {
+		if mend {
+			mendHeaders(one)
+			mendHeaders(two)
+		}
+		sim := vfs.NewSim(1)
+		sim.SetFile(fileName(1), one)
+		sim.SetFile(fileName(2), two)
+		before := sim.Clone().Files()
+		cfg := testConfig(sim, 1)
+		at := Start{LSN: LSN(lsn), Generation: generation}
+		for _, o := range []ScanOptions{{}, {Salvage: true}} {
+			res, _, err := scanAll(cfg, at, o)
+			var c *CorruptError
+			if err != nil && !errors.As(err, &c) && !errors.Is(err, ErrVersion) {
+				t.Fatalf("scan: %v", err)
+			}
+			if err == nil && !o.Salvage && res.End < at.LSN {
+				t.Fatalf("the log ends at LSN %d, before its start %d", res.End, at.LSN)
+			}
+		}
+		follower := NewFollower(cfg, at)
+		for range 10 {
+			if _, ok, err := follower.Next(); !ok || err != nil {
+				break
+			}
+		}
+		follower.Close()
+		for name, b := range sim.Files() {
+			if !bytes.Equal(b, before[name]) {
+				t.Fatalf("%s was changed", name)
+			}
+		}
+		if n := sim.OpenFiles(); n != 0 {
+			t.Fatalf("%d files are left open", n)
+		}
+	})
+}
+
+// mendHeaders makes the checksums of all headers right, so that the fields
+// behind them are fuzzed too.
+func mendHeaders(b []byte) {
+	for ; len(b) >= headerBytes; b = b[min(PageBytes, len(b)):] {
+		if magic := string(b[:4]); magic == fileMagic || magic == frameMagic {
+			binary.LittleEndian.PutUint64(b[sumOffset:], checksum(b[:sumOffset]))
+		}
+	}
+}
+
+// FuzzFrame puts arbitrary bytes where a frame belongs, with a good header in
+// front if asked to, and lets the flip search run over them.
+func FuzzFrame(f *testing.F) {
+	f.Add([]byte("payload"), uint32(7), true)
+	f.Add([]byte{}, uint32(1<<31), true)
+	f.Fuzz(func(t *testing.T, b []byte, n uint32, header bool) {
+		e := expect{uuid: testUUID, generation: 3, salt: 4, lsn: PageBytes}
+		frame := append(make([]byte, headerBytes), b...)
+		if header {
+			h := frameHeader{version: 1, uuid: e.uuid, generation: 3, salt: 4, lsn: e.lsn, payloadBytes: n}
+			h.encode(frame)
+		}
+		sim := vfs.NewSim(1)
+		sim.SetFile("f", frame)
+		src, err := openSource(sim, "f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer src.close()
+		h, payload, bad, err := src.verify(0, e, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (h == nil) == (bad == nil) {
+			t.Fatalf("header %v, flaw %v: want one of them", h, bad)
+		}
+		if h != nil && int64(len(payload)) != int64(h.payloadBytes) {
+			t.Fatalf("payload of %d bytes, want %d", len(payload), h.payloadBytes)
+		}
+		if _, ok, err := src.flippedBit(0, e, 1<<20); err != nil || ok && h != nil {
+			t.Fatalf("flipped bit: %v, %v in a good frame", ok, err)
+		}
+	})
+}
