@@ -1,7 +1,442 @@
 package engine
 
-type follower struct{}
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
 
-func (e *Engine) openReadOnly() error                            { return ErrReadOnly }
-func (e *Engine) poll() error                                    { return nil }
-func (e *Engine) addGapLocked(t *topicState, first, last uint64) {}
+	"github.com/seglog/seglog/index"
+	"github.com/seglog/seglog/segment"
+	"github.com/seglog/seglog/wal"
+)
+
+// A log that is opened read-only changes no byte. Beside a running writer it
+// follows: it reads the frames that the WAL proves durable, and the manifest
+// again whenever a frame says that it has grown. Where no writer runs, it reads
+// the WAL to its end, damage included.
+
+// followEvery is how often a follower looks for news.
+const followEvery = 5 * time.Millisecond
+
+// follower is the state of a read-only log. Guarded by its mutex.
+type follower struct {
+	mu       sync.Mutex
+	wal      *wal.Follower // nil: the whole WAL was read, and nobody writes
+	manifest *loadedManifest
+	failed   error
+	wake     []*topicState
+}
+
+// openReadOnly reads the log as it is.
+func (e *Engine) openReadOnly() error {
+	e.follower = &follower{}
+	entries, err := e.env.FS.ReadDir(".")
+	if err != nil {
+		return fmt.Errorf("list files: %w", err)
+	}
+	if len(manifestGens(entries)) == 0 {
+		l, _, err := e.findManifest(entries)
+		if err != nil || l != nil {
+			return err
+		}
+		return fmt.Errorf("there is no log: %w", errNotExist)
+	}
+	e.follower.mu.Lock()
+	defer e.follower.mu.Unlock()
+	if err := e.reload(); err != nil {
+		return err
+	}
+	if !e.env.Inline {
+		e.goroutines.Go(e.follow)
+	}
+	return nil
+}
+
+// follow wakes subscribers when there is news.
+func (e *Engine) follow() {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-tick.C:
+			if err := e.poll(); err != nil {
+				e.log("cannot follow", "cause", err)
+			}
+		}
+	}
+}
+
+// poll brings a read-only log up to date.
+func (e *Engine) poll() error {
+	f := e.follower
+	if f == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed == nil {
+		f.failed = e.pollLocked()
+	}
+	for _, t := range f.wake {
+		t.changed.wake()
+	}
+	f.wake = f.wake[:0]
+	return f.failed
+}
+
+func (e *Engine) pollLocked() error {
+	f := e.follower
+	if f.wal == nil {
+		busy, err := e.writerRuns()
+		if err != nil || !busy {
+			return err
+		}
+		return e.reload()
+	}
+	news, err := e.readFrames()
+	if err != nil || news {
+		return err
+	}
+	// The last frame is only proven by the next one; when the writer is gone,
+	// none will come.
+	if busy, err := e.writerRuns(); err != nil || busy {
+		return err
+	}
+	return e.reload()
+}
+
+// writerRuns says whether a process has the log open for writing.
+func (e *Engine) writerRuns() (bool, error) {
+	busy, err := e.env.FS.Locked(lockName)
+	if err != nil {
+		return false, fmt.Errorf("look for a writer: %w", err)
+	}
+	return busy, nil
+}
+
+// reload reads manifest and WAL from the start, into the topics that are there
+// already. It is tried again where a writer is faster.
+func (e *Engine) reload() error {
+	var err error
+	for range 10 {
+		if err = e.tryReload(); !errors.Is(err, wal.ErrRecycled) && !errors.Is(err, errNotExist) {
+			return err
+		}
+	}
+	return err
+}
+
+func (e *Engine) tryReload() error {
+	f := e.follower
+	busy, err := e.writerRuns()
+	if err != nil {
+		return err
+	}
+	entries, err := e.env.FS.ReadDir(".")
+	if err != nil {
+		return fmt.Errorf("list files: %w", err)
+	}
+	l, _, err := e.findManifest(entries)
+	if err != nil {
+		return err
+	}
+	if l == nil {
+		return fmt.Errorf("there is no log: %w", errNotExist)
+	}
+	e.uuid = l.state.uuid
+	e.takeManifest(l)
+	if f.wal != nil {
+		_ = f.wal.Close() // read only
+		f.wal = nil
+	}
+	if !busy {
+		return e.readWhole(l)
+	}
+	f.wal = wal.NewFollower(e.walConfig(), l.state.checkpoint)
+	_, err = e.readFrames()
+	return err
+}
+
+// readWhole reads a WAL that nobody writes to. What it shows was written, but
+// perhaps never synced; it is synced before it is shown, where that is allowed.
+func (e *Engine) readWhole(l *loadedManifest) error {
+	e.report.Damage = nil
+	for _, d := range l.damage {
+		e.report.Damage = append(e.report.Damage, d.err)
+	}
+	if err := e.syncForReading(); err != nil {
+		return err
+	}
+	e.report.Unknown = nil
+	scan, err := e.replay(l, wal.ScanOptions{Salvage: true, MaxFrameBytes: maxFrameBytes})
+	if err != nil {
+		return err
+	}
+	for _, d := range scan.Damage {
+		e.report.Damage = append(e.report.Damage, corruption(d))
+	}
+	e.report.Clean = scan.Clean
+	e.publishMu.Lock()
+	defer e.publishMu.Unlock()
+	e.explainGapsLocked()
+	e.wakeLaterLocked()
+	return nil
+}
+
+func (e *Engine) syncForReading() error {
+	entries, err := e.env.FS.ReadDir(".")
+	if err != nil {
+		return fmt.Errorf("list files: %w", err)
+	}
+	for _, x := range entries {
+		if !x.Regular || len(x.Name) != len("wal-")+16 || x.Name[:4] != "wal-" {
+			continue
+		}
+		f, err := e.env.FS.OpenRead(x.Name)
+		if err != nil {
+			return fmt.Errorf("open %s: %w", x.Name, err)
+		}
+		_ = f.SyncData() // not possible on a read-only mount, and not needed there
+		_ = f.Close()
+	}
+	return nil
+}
+
+// readFrames applies the frames that are proven durable by now.
+func (e *Engine) readFrames() (news bool, err error) {
+	f := e.follower
+	r := &replayer{e: e, salvage: true}
+	for {
+		frame, ok, err := f.wal.Next()
+		if errors.Is(err, wal.ErrRecycled) {
+			return true, e.afterRecycling()
+		}
+		if err != nil {
+			return news, err
+		}
+		if !ok {
+			break
+		}
+		news = true
+		if err := r.frame(&frame); err != nil {
+			return news, err
+		}
+		if frame.ManifestGen != f.manifest.gen || frame.ManifestLen != f.manifest.size {
+			if err := e.rereadManifest(); err != nil {
+				return news, err
+			}
+		}
+	}
+	e.publishMu.Lock()
+	defer e.publishMu.Unlock()
+	e.wakeLaterLocked()
+	return news, nil
+}
+
+// afterRecycling starts again from the manifest, which knows what the
+// recycled part of the WAL held.
+func (e *Engine) afterRecycling() error {
+	e.follower.wal = nil
+	return e.reload()
+}
+
+// rereadManifest takes the manifest as it is now. It may be ahead of the
+// frames that were read.
+func (e *Engine) rereadManifest() error {
+	entries, err := e.env.FS.ReadDir(".")
+	if err != nil {
+		return fmt.Errorf("list files: %w", err)
+	}
+	l, _, err := e.findManifest(entries)
+	if errors.Is(err, errNotExist) || err == nil && l == nil {
+		return nil // it is being replaced: the next frame says so again
+	}
+	if err != nil {
+		return err
+	}
+	e.takeManifest(l)
+	return nil
+}
+
+// takeManifest makes the topics show what the manifest knows. What a topic has
+// in memory beyond that stays.
+func (e *Engine) takeManifest(l *loadedManifest) {
+	e.follower.manifest = l
+	e.manifestLen.Store(l.size)
+	e.publishMu.Lock()
+	defer e.publishMu.Unlock()
+	for _, num := range sortedKeys(l.state.topics) {
+		m := l.state.topics[num]
+		t := e.byNum[num]
+		if t == nil {
+			t = newTopicState(m.name, m.place)
+			t.created, t.known = true, true
+			e.addTopic(t)
+		}
+		e.takeTopicLocked(t, m)
+		for _, c := range l.state.cursors.List(num) {
+			if _, ok := e.cursors.Get(num, c.Consumer); !ok || m.latest >= t.latest.Load() {
+				applyCursor(e.cursors, c)
+			}
+		}
+	}
+	e.visible.Store(max(e.visible.Load(), l.state.position))
+}
+
+func (e *Engine) takeTopicLocked(t *topicState, m *topicMeta) {
+	v := &diskView{meta: m, last: m.last()}
+	if len(m.segments) > 0 {
+		v.index = index.New()
+		for _, s := range m.segments {
+			v.index.Add(spanEntry(s))
+		}
+	}
+	if old := t.disk.Load(); old != nil {
+		v.gaps = old.gaps
+		if old.index != nil && sameSegments(old.meta.segments, m.segments) {
+			v.index = old.index // with the blocks that it has loaded
+		}
+	}
+	t.disk.Store(v)
+	e.cutTailLocked(t, v.last)
+	t.low.Store(max(t.low.Load(), m.low))
+	t.latest.Store(max(t.latest.Load(), m.latest))
+	e.markDirtyLocked(t)
+}
+
+func sameSegments(a, b []*segmentMeta) bool {
+	return slices.EqualFunc(a, b, func(x, y *segmentMeta) bool { return x.id == y.id && x.last == y.last })
+}
+
+// wakeLaterLocked notes the topics that have changed; poll wakes their
+// subscribers.
+func (e *Engine) wakeLaterLocked() {
+	for _, t := range e.dirty {
+		t.dirty = false
+		e.follower.wake = append(e.follower.wake, t)
+	}
+	e.dirty, e.dirtyCursors = e.dirty[:0], nil
+}
+
+// addGapLocked notes events that a damaged WAL has lost.
+func (e *Engine) addGapLocked(t *topicState, first, last uint64) {
+	v := &diskView{meta: &topicMeta{place: t.place, name: t.name, low: 1}}
+	if old := t.disk.Load(); old != nil {
+		*v = *old
+	}
+	v.gaps = append(slices.Clip(v.gaps), gap{first: first, last: last, err: &CorruptError{File: "wal", Reason: "lost to damage in the write-ahead log"}})
+	t.disk.Store(v)
+}
+
+// explainGapsLocked says of each gap which damage it comes from, as far as
+// that is known.
+func (e *Engine) explainGapsLocked() {
+	if len(e.report.Damage) == 0 {
+		return
+	}
+	for _, t := range e.byNum {
+		v := t.disk.Load()
+		if v == nil {
+			continue
+		}
+		for i := range v.gaps {
+			v.gaps[i].err = e.report.Damage[len(e.report.Damage)-1]
+		}
+	}
+}
+
+// Verify reads everything that the log holds and reports each place that does
+// not verify to damaged, in the order of topics and events. It goes on behind
+// damage; it returns an error where it could not look everywhere. Progress is
+// told the bytes that were read; either function may be nil.
+func (e *Engine) Verify(damaged func(*CorruptError), progress func(bytes int64)) error {
+	if damaged == nil {
+		damaged = func(*CorruptError) {}
+	}
+	if progress == nil {
+		progress = func(int64) {}
+	}
+	if err := e.poll(); err != nil {
+		return fmt.Errorf("verify log %s: %w", e.dir, classify(err))
+	}
+	for _, d := range e.report.Damage {
+		damaged(d)
+	}
+	e.topicsMu.RLock()
+	nums := sortedKeys(e.byNum)
+	e.topicsMu.RUnlock()
+	for _, num := range nums {
+		e.topicsMu.RLock()
+		t := e.byNum[num]
+		e.topicsMu.RUnlock()
+		if err := e.verifyTopic(t, damaged, progress); err != nil {
+			return fmt.Errorf("verify topic %s: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) verifyTopic(t *topicState, damaged func(*CorruptError), progress func(int64)) error {
+	if v := t.disk.Load(); v != nil {
+		for _, s := range v.meta.segments {
+			if err := e.verifyFooter(t, s, damaged); err != nil {
+				return err
+			}
+		}
+	}
+	r := reader{e: e, t: t, next: t.low.Load()}
+	end := t.visibleLatest(e.visible.Load())
+	var raw RawRecord
+	for r.next <= end {
+		select {
+		case <-e.closed:
+			return ErrClosed
+		default:
+		}
+		err := r.read(&raw)
+		var compacted *CompactedError
+		var corrupt *CorruptError
+		switch {
+		case err == nil:
+			progress(int64(len(raw.Payload) + len(raw.Kind)))
+		case errors.As(err, &compacted):
+			r.next = max(r.next+1, uint64(compacted.First))
+		case errors.As(err, &corrupt):
+			damaged(corrupt)
+			r.next = max(r.next, uint64(corrupt.LastID)) + 1
+			r.it = eventIter{id: 1}
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// verifyFooter checks a sealed segment's footer, which reading can do without.
+func (e *Engine) verifyFooter(t *topicState, s *segmentMeta, damaged func(*CorruptError)) error {
+	if !s.sealed {
+		return nil
+	}
+	id := s.id
+	id.UUID = e.uuid
+	f, err := e.files.acquire(id)
+	if err == nil {
+		defer e.files.release(f)
+		_, err = f.reader.Footer(s.footer, s.durable)
+	}
+	if err == nil || errors.Is(err, errNotExist) {
+		return nil // a missing file is reported by reading
+	}
+	if t.low.Load() > s.last {
+		return nil // compacted meanwhile
+	}
+	if c := corruption(err); c != nil {
+		damaged(&CorruptError{Topic: t.name.name, File: segment.FileName(id), Offset: c.Offset, FirstID: EventID(s.first), LastID: EventID(s.last), Reason: "footer: " + c.Reason})
+		return nil
+	}
+	return classify(err)
+}

@@ -11,14 +11,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 const (
 	dirMode  = 0o700
 	fileMode = 0o600
 
-	holderBytesMax = 128 // of a lock file that are shown
-	lockAttempts   = 10  // while somebody keeps replacing the lock file
+	holderBytesMax = 128              // of a lock file that are shown
+	lockPause      = time.Millisecond // between attempts at a lock that is held
+	lockAttempts   = 10               // while somebody keeps replacing the lock file
 )
 
 // dir is a directory of the operating system. It goes through os.Root, so that
@@ -321,11 +323,56 @@ func (l *lock) take() error {
 			return errLocked
 		}
 	}
-	if err := tryLock(l.f); err != nil {
+	if err := tryLockPatiently(l.f); err != nil {
 		return err
 	}
 	held.files = append(held.files, l)
 	return nil
+}
+
+// tryLockPatiently tells a process that keeps the lock from one that only
+// looks whether somebody does, see Locked.
+func tryLockPatiently(f *os.File) error {
+	err := tryLock(f)
+	for range lockAttempts {
+		if !errors.Is(err, errLocked) {
+			break
+		}
+		time.Sleep(lockPause)
+		err = tryLock(f)
+	}
+	return err
+}
+
+// Locked looks whether a lock can be had, by holding a shared one for a moment.
+func (d *dir) Locked(name string) (bool, error) {
+	f, err := d.openRegular(name, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, pathError("look at lock", name, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return false, pathError("look at lock", name, err)
+	}
+	held.mu.Lock()
+	defer held.mu.Unlock()
+	for _, l := range held.files {
+		if os.SameFile(l.info, info) {
+			return true, nil
+		}
+	}
+	err = probeLock(f)
+	if errors.Is(err, errLocked) {
+		return true, nil
+	}
+	if err != nil {
+		return false, pathError("look at lock", name, err)
+	}
+	return false, nil
 }
 
 // sign writes who holds the lock. That it fails, as on a full disk, is no

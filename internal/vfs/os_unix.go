@@ -30,6 +30,15 @@ func tryLock(f *os.File) error {
 	return err
 }
 
+// probeLock fails with errLocked where another process holds the lock.
+func probeLock(f *os.File) error {
+	err := withFD(f, func(fd int) error { return syscall.Flock(fd, syscall.LOCK_SH|syscall.LOCK_NB) })
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return errLocked
+	}
+	return err // closing f unlocks it
+}
+
 // withFD calls f again after signals.
 func withFD(file *os.File, f func(fd int) error) error {
 	conn, err := file.SyscallConn()

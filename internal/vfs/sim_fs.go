@@ -475,3 +475,19 @@ func (s *Sim) Free() (int64, error) {
 
 // Close does nothing: the same disk can be opened again.
 func (s *Sim) Close() error { return nil }
+
+// Locked implements [FS].
+func (s *Sim) Locked(name string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := false
+	err := s.do("locked", name, func() error {
+		id, err := s.findID(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		held = err == nil && s.locks[id]
+		return err
+	})
+	return held, err
+}

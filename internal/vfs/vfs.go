@@ -41,6 +41,8 @@ type FS interface {
 	// Lock takes an exclusive lock on a file, which it creates where it is
 	// missing, without waiting. It fails with a *LockedError.
 	Lock(name string) (io.Closer, error)
+	// Locked says whether somebody holds the lock. It changes nothing.
+	Locked(name string) (bool, error)
 	// Free is the space left, in bytes.
 	Free() (int64, error)
 	// Close releases the root. Open files stay open.
