@@ -70,14 +70,14 @@ func TestAckAndCursor(t *testing.T) {
 }
 
 // Consumers is what the log would list.
-func (f *faultLog) Consumers(context.Context, engine.Topic) ([]consumerInfo, error) {
+func (f *faultLog) Consumers(context.Context, engine.Topic) ([]engine.ConsumerInfo, error) {
 	return f.consumers, nil
 }
 
 func (s *shell) withConsumers() {
-	s.openLog = &faultLog{EventLog: s.log, consumers: []consumerInfo{
-		{engine.MustConsumerID("a/b"), 1, time.UnixMilli(1700000000000), 2},
-		{engine.MustConsumerID("é\n"), 3, time.UnixMilli(1700000000001), 0},
+	s.openLog = &faultLog{EventLog: s.log, consumers: []engine.ConsumerInfo{
+		{Consumer: engine.MustConsumerID("a/b"), Cursor: 1, AckedAt: time.UnixMilli(1700000000000), Lag: 2},
+		{Consumer: engine.MustConsumerID("é\n"), Cursor: 3, AckedAt: time.UnixMilli(1700000000001)},
 	}}
 }
 
@@ -277,5 +277,38 @@ func TestADefaultLogIsNotBegunOverAnotherKind(t *testing.T) {
 				t.Errorf("opened %v", s.opened)
 			}
 		})
+	}
+}
+
+// reportLog is a log whose opening found something.
+type reportLog struct {
+	engine.EventLog
+	report engine.OpenReport
+}
+
+func (r reportLog) OpenReport() engine.OpenReport { return r.report }
+func (reportLog) Close() error                    { return nil }
+
+func TestWhatOpeningFoundIsSaid(t *testing.T) {
+	damage := []*engine.CorruptError{
+		{File: "seg/1.seg", Offset: 4096, Reason: "checksum"},
+		{File: "manifest-1", Offset: 16, Reason: "one copy"},
+	}
+	s := newShell(t)
+	s.fill("jobs")
+	s.openLog = reportLog{s.log, engine.OpenReport{Damage: damage}}
+	s.run("", "latest jobs").must(statusOK).prints("3\n").
+		says("warning: the log is damaged (corrupt: seg/1.seg at offset 4096: checksum, and 1 more); 'seglog verify' lists all")
+	r := s.run("", "verify").must(statusDamaged).prints(`{"file":"seg/1.seg","offset":4096,"reason":"checksum"}
+{"file":"manifest-1","offset":16,"reason":"one copy"}
+{"topics":1,"events":3,"damaged":2}
+`)
+	if r.err != "" {
+		t.Errorf("verify: got %q on standard error, want the listing alone", r.err)
+	}
+	s.openLog = reportLog{s.log, engine.OpenReport{TornBytes: 4096, TornFile: "wal-1", TornOffset: 8192}}
+	s.run("1\n", "append jobs").must(statusOK).prints("4\n").says("dropped 4096 bytes", "wal-1 at offset 8192")
+	if r := s.run("", "latest jobs").must(statusOK); r.err != "" {
+		t.Errorf("latest: got %q on standard error, want nothing: a writer may be at work", r.err)
 	}
 }

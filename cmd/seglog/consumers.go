@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -119,20 +118,12 @@ func newConsumers(a *app) *cobra.Command {
 	}
 }
 
-// consumerInfo is a consumer with its cursor on one topic.
-type consumerInfo struct {
-	Consumer engine.ConsumerID
-	Cursor   engine.EventID
-	AckedAt  time.Time
-	Lag      uint64
-}
-
 // consumerLister is a log that can list consumers.
 type consumerLister interface {
-	Consumers(ctx context.Context, topic engine.Topic) ([]consumerInfo, error)
+	Consumers(ctx context.Context, topic engine.Topic) ([]engine.ConsumerInfo, error)
 }
 
-func consumersOf(ctx context.Context, log engine.EventLog, topic engine.Topic) ([]consumerInfo, error) {
+func consumersOf(ctx context.Context, log engine.EventLog, topic engine.Topic) ([]engine.ConsumerInfo, error) {
 	lister, ok := log.(consumerLister)
 	if !ok {
 		return nil, fmt.Errorf("list the consumers of topic %s: this kind of log cannot: %w", topic, errors.ErrUnsupported)

@@ -18,6 +18,7 @@ type shell struct {
 	log     engine.EventLog
 	openLog engine.EventLog // what a command gets; nil: log
 	openErr error
+	opens   opener // how a command opens a log; nil: with log or openLog
 	// opened is what the last command opened, and how.
 	opened     target
 	openedMode openMode
@@ -38,6 +39,9 @@ func newShell(t *testing.T) *shell {
 
 func (s *shell) open(target target, mode openMode) (engine.EventLog, error) {
 	s.opened, s.openedMode = target, mode
+	if s.opens != nil {
+		return s.opens(target, mode)
+	}
 	if s.openErr != nil {
 		return nil, s.openErr
 	}
@@ -118,7 +122,7 @@ type faultLog struct {
 	mu          sync.Mutex // guards batches
 	batches     []int      // events in each batch appended
 	appendBatch func(events []engine.Event) error
-	consumers   []consumerInfo
+	consumers   []engine.ConsumerInfo
 }
 
 func (f *faultLog) AppendBatch(ctx context.Context, topic engine.Topic, events []engine.Event, opts ...engine.AppendOption) (first, last engine.EventID, err error) {

@@ -37,9 +37,31 @@ const (
 // opener opens a log; tests put another in place of [openLog].
 type opener func(t target, mode openMode) (engine.EventLog, error)
 
-// openLog is the one place that knows the backends.
+// openLog is the one place that knows how to open each backend.
 func openLog(t target, mode openMode) (engine.EventLog, error) {
-	return nil, unsupported(t.backend)
+	switch t.backend {
+	case engine.BackendSegment:
+		return openSegment(t, mode)
+	default:
+		return nil, unsupported(t.backend)
+	}
+}
+
+func openSegment(t target, mode openMode) (engine.EventLog, error) {
+	log, err := engine.Open(t.location, engine.Options{ReadOnly: mode == modeRead, QueueDepth: t.queueDepth})
+	if err != nil {
+		return nil, err // not a nil *Engine in an interface that is not nil
+	}
+	return log, nil
+}
+
+// reportOf is what opening the log found, where its backend says that.
+func reportOf(log engine.EventLog) engine.OpenReport {
+	reporter, ok := log.(interface{ OpenReport() engine.OpenReport })
+	if !ok {
+		return engine.OpenReport{}
+	}
+	return reporter.OpenReport()
 }
 
 func unsupported(kind engine.BackendKind) error {

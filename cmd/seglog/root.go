@@ -16,10 +16,11 @@ import (
 // app is one run of the program: what its commands share.
 type app struct {
 	streams
-	env     environment
-	print   *printer
-	choice  choice
-	started bool // the command's own code has run
+	env      environment
+	print    *printer
+	choice   choice
+	started  bool // the command's own code has run
+	verifies bool // the command lists damage itself
 }
 
 func newRoot(a *app) *cobra.Command {
@@ -120,8 +121,29 @@ func (a *app) withLog(mode openMode, f func(cmd *cobra.Command, log engine.Event
 				err = fmt.Errorf("close the log: %w", closeErr)
 			}
 		}()
+		a.warn(reportOf(log), mode)
 		return f(cmd, log, args)
 	}
+}
+
+// warn says on standard error what opening the log found and no command may
+// keep to itself.
+func (a *app) warn(report engine.OpenReport, mode openMode) {
+	if n := len(report.Damage); n > 0 && !a.verifies {
+		fmt.Fprintf(a.err, "seglog: warning: the log is damaged (%v%s); 'seglog verify' lists all\n", report.Damage[0], more(n-1))
+	}
+	// A reader may find the writer in the middle of a write.
+	if report.TornBytes > 0 && mode != modeRead {
+		fmt.Fprintf(a.err, "seglog: dropped %d bytes of a commit that a crash had cut short and nobody was told of (%s at offset %d)\n",
+			report.TornBytes, report.TornFile, report.TornOffset)
+	}
+}
+
+func more(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %d more", n)
 }
 
 // exactArgs wants arguments by name, and says which is missing.

@@ -22,8 +22,9 @@ with damage it exits with status 3. It changes nothing, and works beside a
 running writer.`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v := verifier{print: a.print, progress: newProgress(a.streams)}
+			v := verifier{print: a.print, progress: newProgress(a.streams), seen: map[damageRow]bool{}}
 			a.print.titles = damageTitles
+			a.verifies = true
 			err := a.withLog(modeRead, func(cmd *cobra.Command, log engine.EventLog, _ []string) error {
 				return v.log(cmd.Context(), log)
 			})(cmd, args)
@@ -44,9 +45,16 @@ type verifier struct {
 	print    *printer
 	progress *progress
 	summary  verifyRow
+	seen     map[damageRow]bool // listed: what opening found, reading may find again
 }
 
 func (v *verifier) log(ctx context.Context, log engine.EventLog) error {
+	for _, c := range reportOf(log).Damage {
+		d, _ := damageOf("", c)
+		if err := v.found(d); err != nil {
+			return err
+		}
+	}
 	topics, err := log.Topics(ctx)
 	if err != nil {
 		return err
@@ -182,6 +190,10 @@ func (v *verifier) damageOr(topic engine.Topic, err error) error {
 
 // found lists a damaged place, at once: the whole may take hours.
 func (v *verifier) found(d damageRow) error {
+	if v.seen[d] {
+		return nil
+	}
+	v.seen[d] = true
 	v.summary.Damaged++
 	v.progress.clear()
 	if err := v.print.row(d); err != nil {

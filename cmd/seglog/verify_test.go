@@ -28,7 +28,7 @@ type script struct {
 	engine.EventLog
 	latest    engine.EventID
 	read      func(after engine.EventID) ([]engine.Record, error)
-	consumers []consumerInfo
+	consumers []engine.ConsumerInfo
 }
 
 func (s *script) Topics(context.Context) ([]engine.Topic, error) {
@@ -39,7 +39,7 @@ func (s *script) Latest(context.Context, engine.Topic) (engine.EventID, bool, er
 	return s.latest, true, nil
 }
 
-func (s *script) Consumers(context.Context, engine.Topic) ([]consumerInfo, error) {
+func (s *script) Consumers(context.Context, engine.Topic) ([]engine.ConsumerInfo, error) {
 	return s.consumers, nil
 }
 
@@ -128,7 +128,7 @@ func TestVerifyListsDamageAndGoesOnBehindIt(t *testing.T) {
 			return records(5, 6), nil
 		}}, total(4, 0)},
 		{"a cursor is beyond the end", script{
-			latest: 1, consumers: []consumerInfo{{Consumer: engine.MustConsumerID("c"), Cursor: 2}},
+			latest: 1, consumers: []engine.ConsumerInfo{{Consumer: engine.MustConsumerID("c"), Cursor: 2}},
 			read: func(engine.EventID) ([]engine.Record, error) { return records(1), nil },
 		}, `{"topic":"jobs","reason":"cursor of consumer \"c\": got 2, want at most the latest event, 1"}` + "\n" + total(1, 1)},
 	} {
