@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -63,7 +64,8 @@ func limit(tb testing.TB) Runner {
 	return Runner{Store: LimitStore(), Dir: diskDir(tb), Events: *eventsFlag}
 }
 
-// diskDir refuses a directory in memory, where a sync costs nothing.
+// diskDir says so where the directory is in memory: a sync costs nothing there,
+// so the workloads run, and their durable figures are worth nothing.
 func diskDir(tb testing.TB) string {
 	tb.Helper()
 	inMemory, err := isMemoryDir(*dirFlag)
@@ -71,7 +73,7 @@ func diskDir(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	if inMemory {
-		tb.Fatalf("-dir %s is in memory, where a sync costs nothing: choose one on a disk", *dirFlag)
+		fmt.Fprintf(os.Stderr, "-dir %s is in memory: durable figures mean nothing\n", *dirFlag)
 	}
 	return *dirFlag
 }
