@@ -504,6 +504,20 @@ func TestZeroedSectorsAreReported(t *testing.T) {
 	}
 }
 
+func TestWalkDoesWithoutADamagedFooter(t *testing.T) {
+	fx := small(t)
+	footer := fx.footer
+	fx.footer = Footer{} // not verified
+	fx.mustVerify(footer.Offset)
+	fx.fs.Corrupt(fx.name(), footer.Offset, 1)
+	fx.mustVerify(footer.Offset)
+	fx.fs.Corrupt(fx.name(), footer.Offset-1, 1)
+	var c *CorruptError
+	if err := fx.verify(fx.fs, footer.Offset); !errors.As(err, &c) || c.Offset != footer.Offset-1 {
+		t.Fatalf("got %v, want a CorruptError at %d", err, footer.Offset-1)
+	}
+}
+
 func TestLastBlockOfAnOpenFileCannotVanish(t *testing.T) {
 	fx := create(t, topicFile, None)
 	fx.add(text(100))

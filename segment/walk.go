@@ -14,8 +14,8 @@ const windowBytes = 32 << 10
 // with the first error. Headers, gaps and the footer of a sealed file are
 // verified here; bodies are by [Reader.Read].
 //
-// durable is the file's length after a flush: it ends with a block, or with
-// the footer.
+// durable is the file's length after a flush, which ends with a block or with
+// the footer; or it is the footer's offset, to do without a damaged footer.
 func (r *Reader) Walk(durable int64, fn func(Block) error) error {
 	return r.walk(durable, fn, func(c *CorruptError) error { return c })
 }
@@ -39,7 +39,7 @@ func (r *Reader) walk(durable int64, fn func(Block) error, damaged func(*Corrupt
 	w := &walker{r: r, limit: min(durable, size), at: PageBytes}
 	for w.at < w.limit {
 		b, err := w.next()
-		if err == errFooter {
+		if err == errEnd {
 			break
 		}
 		if err == nil {
@@ -66,8 +66,8 @@ func caught(err error, damaged func(*CorruptError) error) error {
 	return err
 }
 
-// errFooter ends a walk: the footer was there, and agreed.
-var errFooter = errors.New("the footer is next")
+// errEnd ends a walk: the footer was there, and agreed, or is not walked.
+var errEnd = errors.New("no block is next")
 
 // walker is the state of one walk.
 type walker struct {
@@ -89,6 +89,9 @@ func (w *walker) next() (Block, error) {
 	if err := w.skipGap(); err != nil {
 		return Block{}, err
 	}
+	if w.at == w.limit {
+		return Block{}, errEnd
+	}
 	if err := w.footer(); err != nil {
 		return Block{}, err
 	}
@@ -108,11 +111,12 @@ func (w *walker) next() (Block, error) {
 	return b, nil
 }
 
-// skipGap moves over zeros to the next page boundary. Behind the last block
-// there is no gap, so that one that was zeroed cannot pass for it.
+// skipGap moves over zeros to the next page boundary. A gap is never the last
+// thing unless a footer was behind it: else a last block that was zeroed would
+// pass for one.
 func (w *walker) skipGap() error {
 	end := alignUp(w.at)
-	if end == w.at || end >= w.limit {
+	if end == w.at || end > w.limit {
 		return nil
 	}
 	if first, err := w.bytes(1); err != nil || first[0] != 0 {
@@ -132,7 +136,7 @@ func (w *walker) skipGap() error {
 	return nil
 }
 
-// footer returns errFooter where a footer is next and verifies, and nil where
+// footer returns errEnd where a footer is next and verifies, and nil where
 // something else is next.
 func (w *walker) footer() error {
 	if w.at%PageBytes != 0 || w.limit-w.at < footerLength(0) {
@@ -152,7 +156,7 @@ func (w *walker) footer() error {
 	if f.Blocks != w.count && !w.lossy {
 		return damagef("footer speaks of %d blocks, found %d", f.Blocks, w.count)
 	}
-	return errFooter
+	return errEnd
 }
 
 // resume reports damage at w.at, and moves to the next block or footer that
