@@ -15,6 +15,7 @@ package index
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -42,50 +43,59 @@ type Entry struct {
 	Kinds uint64
 	// Span: the entry stands for all blocks of a sealed segment.
 	Span bool
-
-	probe probe
-	// before is the RunningMax of the entry before. So an entry is the first
-	// to reach the times in (before, RunningMax], and each time has at most
-	// one such entry: times order the same tree as ids do.
-	before int64
 }
 
-// probe marks an Entry that is only compared with, never stored.
-type probe uint8
+// item is an entry's place in the tree: only what decides its order, so that
+// changing the tree copies little and looking something up touches little.
+type item struct {
+	first, last uint64
+	// An entry is the first one to reach the times in (before, reach], where
+	// reach is its RunningMax and before that of the entry before. So each
+	// time has at most one entry, and times order the same tree as ids do.
+	before, reach int64
+	entry         *Entry // never changed; nil or timeProbe in what is only compared with
+}
 
-const (
-	stored probe = iota
-	byTime       // RunningMax is the time that is looked for
-)
+// timeProbe marks an item that looks for the entry that first reaches a time.
+var timeProbe = new(Entry)
 
-// less orders entries, which never overlap. One that overlaps both ways is
-// equal: looking for the entry of a single id finds the one that contains it.
-func less(a, b Entry) bool {
+// less orders items, which never overlap. Those that overlap are equal: so
+// looking for an item of a single id finds the one that contains it.
+func less(a, b item) bool {
 	switch {
-	case a.probe == byTime:
-		return a.RunningMax <= b.before
-	case b.probe == byTime:
-		return a.RunningMax < b.RunningMax
+	case a.entry == timeProbe:
+		return a.reach <= b.before
+	case b.entry == timeProbe:
+		return a.reach < b.reach
 	}
-	return a.Last < b.First
+	return a.last < b.first
 }
 
-// degree makes nodes of 15 to 31 entries: a change copies about 4 KiB a level,
-// and a topic with one block still takes only that one entry's room.
+func atID(id uint64) item { return item{first: id, last: id} }
+
+func atTime(ms int64) item { return item{reach: ms, entry: timeProbe} }
+
+// tree is the B-tree of one index.
+type tree = btree.BTreeG[item]
+
+// degree makes nodes of 15 to 31 items: a change copies about 1 KiB a level,
+// and a topic with one block takes the room of that one item.
 const degree = 16
 
-// nodes are shared by all indexes: those of a topic that compacts serve others.
-var nodes = btree.NewFreeListG[Entry](256)
+// nodes are shared by all indexes: those that one gives back serve another.
+var nodes = btree.NewFreeListG[item](256)
+
+func newTree() *tree { return btree.NewWithFreeListG(degree, less, nodes) }
 
 // empty is what an index without entries publishes. It is never changed.
-var empty = btree.NewWithFreeListG(degree, less, nodes)
+var empty = newTree()
 
 // Index is the index of one topic.
 type Index struct {
-	mu   sync.Mutex           // guards tree
-	tree *btree.BTreeG[Entry] // nil until there is an entry; its holder's alone
+	mu   sync.Mutex // guards tree
+	tree *tree      // nil until there is an entry
 
-	published atomic.Pointer[btree.BTreeG[Entry]] // a clone of tree that nobody changes
+	published atomic.Pointer[tree] // a clone of tree that nobody changes
 }
 
 // New returns an index without entries.
@@ -104,35 +114,36 @@ func (x *Index) Add(entries ...Entry) {
 	if len(entries) == 0 {
 		return
 	}
+	entries = slices.Clone(entries) // the tree keeps pointers
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.tree == nil {
-		x.tree = btree.NewWithFreeListG(degree, less, nodes)
+		x.tree = newTree()
 	}
 	prev, any := x.tree.Max()
-	for _, e := range entries {
+	for i := range entries {
+		e := &entries[i]
 		if e.First > e.Last {
 			panic(fmt.Sprintf("index: Add of events %d to %d", e.First, e.Last))
 		}
-		if any && e.First != prev.Last+1 {
-			panic(fmt.Sprintf("index: Add of events %d to %d behind event %d", e.First, e.Last, prev.Last))
+		if any && e.First != prev.last+1 {
+			panic(fmt.Sprintf("index: Add of events %d to %d behind event %d", e.First, e.Last, prev.last))
 		}
-		e = e.behind(prev, any)
-		x.tree.ReplaceOrInsert(e)
-		prev, any = e, true
+		before := int64(math.MinInt64)
+		if any {
+			before = prev.reach
+		}
+		prev, any = newItem(e, before), true
+		x.tree.ReplaceOrInsert(prev)
 	}
 	x.publishLocked()
 }
 
-// behind fills in what follows from the entry before, if there is one.
-func (e Entry) behind(prev Entry, any bool) Entry {
-	e.probe = stored
-	e.before = math.MinInt64
-	if any {
-		e.before = prev.RunningMax
-	}
-	e.RunningMax = max(e.before, e.MaxTime)
-	return e
+// newItem makes e, which nobody changes any more, an item behind one that
+// reaches the time before.
+func newItem(e *Entry, before int64) item {
+	e.RunningMax = max(before, e.MaxTime)
+	return item{first: e.First, last: e.Last, before: before, reach: e.RunningMax, entry: e}
 }
 
 // Expand puts a span's blocks in its place. It does nothing where the span is
@@ -147,43 +158,44 @@ func (x *Index) Expand(segment uint64, blocks []Entry) error {
 	if x.tree == nil {
 		return nil
 	}
-	span, ok := x.tree.Get(Entry{First: blocks[0].First, Last: blocks[0].First})
-	if !ok || !span.Span || span.Segment != segment {
+	span, ok := x.tree.Get(atID(blocks[0].First))
+	if !ok || !span.entry.Span || span.entry.Segment != segment {
 		return nil
 	}
-	blocks, err := fill(span, blocks)
+	items, err := fill(span, slices.Clone(blocks))
 	if err != nil {
 		return fmt.Errorf("expand segment %d: %w", segment, err)
 	}
 	x.tree.Delete(span)
-	for _, b := range blocks {
-		x.tree.ReplaceOrInsert(b)
+	for _, it := range items {
+		x.tree.ReplaceOrInsert(it)
 	}
 	x.publishLocked()
 	return nil
 }
 
-// fill returns the blocks as they take the place of span.
-func fill(span Entry, blocks []Entry) ([]Entry, error) {
-	filled := make([]Entry, len(blocks))
-	prev := Entry{Last: span.First - 1, RunningMax: span.before}
-	for i, b := range blocks {
+// fill makes blocks items in the place of span.
+func fill(span item, blocks []Entry) ([]item, error) {
+	items := make([]item, len(blocks))
+	last, reach := span.first-1, span.before
+	for i := range blocks {
+		b := &blocks[i]
 		switch {
-		case b.First != prev.Last+1, b.First > b.Last:
-			return nil, fmt.Errorf("block %d has events %d to %d, want from %d", i, b.First, b.Last, prev.Last+1)
-		case b.Segment != span.Segment, b.Span:
+		case b.First != last+1, b.First > b.Last:
+			return nil, fmt.Errorf("block %d has events %d to %d, want from %d", i, b.First, b.Last, last+1)
+		case b.Segment != span.entry.Segment, b.Span:
 			return nil, fmt.Errorf("block %d is not one of the segment", i)
 		}
-		filled[i] = b.behind(prev, true)
-		prev = filled[i]
+		items[i] = newItem(b, reach)
+		last, reach = b.Last, b.RunningMax
 	}
-	if prev.Last != span.Last {
-		return nil, fmt.Errorf("blocks end with event %d, want %d", prev.Last, span.Last)
+	if last != span.last {
+		return nil, fmt.Errorf("blocks end with event %d, want %d", last, span.last)
 	}
-	if prev.RunningMax != span.RunningMax {
-		return nil, fmt.Errorf("times of the blocks reach %d, want %d", prev.RunningMax, span.RunningMax)
+	if reach != span.reach {
+		return nil, fmt.Errorf("times of the blocks reach %d, want %d", reach, span.reach)
 	}
-	return filled, nil
+	return items, nil
 }
 
 // Collapse puts one span in the place of a segment's blocks, to give memory
@@ -195,16 +207,16 @@ func (x *Index) Collapse(segment uint64) {
 	if x.tree == nil {
 		return
 	}
-	var blocks []Entry
+	var blocks []item
 	dense := true
-	x.tree.Ascend(func(e Entry) bool {
-		if e.Segment == segment {
-			dense = dense && (len(blocks) == 0 || blocks[len(blocks)-1].Last+1 == e.First)
-			blocks = append(blocks, e)
+	x.tree.Ascend(func(it item) bool {
+		if it.entry.Segment == segment {
+			dense = dense && (len(blocks) == 0 || blocks[len(blocks)-1].last+1 == it.first)
+			blocks = append(blocks, it)
 		}
 		return true
 	})
-	if len(blocks) == 0 || blocks[0].Span || !dense {
+	if len(blocks) == 0 || blocks[0].entry.Span || !dense {
 		return
 	}
 	for _, b := range blocks {
@@ -215,19 +227,18 @@ func (x *Index) Collapse(segment uint64) {
 }
 
 // spanOf is the span that stands for blocks.
-func spanOf(blocks []Entry) Entry {
-	first, last := blocks[0], blocks[len(blocks)-1]
-	span := Entry{
+func spanOf(blocks []item) item {
+	first, last := blocks[0].entry, blocks[len(blocks)-1].entry
+	span := &Entry{
 		First: first.First, Last: last.Last, Segment: first.Segment,
 		FirstPosition: first.FirstPosition, LastPosition: last.LastPosition,
-		MinTime: first.MinTime, MaxTime: first.MaxTime,
-		RunningMax: last.RunningMax, Span: true, before: first.before,
+		MinTime: first.MinTime, MaxTime: first.MaxTime, Span: true,
 	}
 	for _, b := range blocks {
-		span.MinTime, span.MaxTime = min(span.MinTime, b.MinTime), max(span.MaxTime, b.MaxTime)
-		span.Kinds |= b.Kinds
+		span.MinTime, span.MaxTime = min(span.MinTime, b.entry.MinTime), max(span.MaxTime, b.entry.MaxTime)
+		span.Kinds |= b.entry.Kinds
 	}
-	return span
+	return newItem(span, blocks[0].before)
 }
 
 // DropSegments takes away the segments from the front whose last event is
@@ -244,8 +255,8 @@ func (x *Index) DropSegments(before uint64) []uint64 {
 		return nil
 	}
 	for {
-		e, ok := x.tree.Min()
-		if !ok || e.Last > end {
+		it, ok := x.tree.Min()
+		if !ok || it.last > end {
 			break
 		}
 		x.tree.DeleteMin()
@@ -257,28 +268,27 @@ func (x *Index) DropSegments(before uint64) []uint64 {
 // wholeBelow returns the segments from the front that end below before, and
 // the last event id of the last of them. Where a segment has events behind
 // another one's, both stay or go together.
-func wholeBelow(tree *btree.BTreeG[Entry], before uint64) (segments []uint64, end uint64) {
-	if e, ok := tree.Min(); !ok || e.Last >= before {
+func wholeBelow(t *tree, before uint64) (segments []uint64, end uint64) {
+	if it, ok := t.Min(); !ok || it.last >= before {
 		return nil, 0
 	}
 	last := make(map[uint64]uint64)
-	tree.Ascend(func(e Entry) bool {
-		last[e.Segment] = e.Last
+	t.Ascend(func(it item) bool {
+		last[it.entry.Segment] = it.last
 		return true
 	})
 	var pending []uint64 // segments since the last place that cuts none in two
 	var reach uint64     // the last event of all segments so far
-	seen := make(map[uint64]bool)
-	tree.Ascend(func(e Entry) bool {
-		reach = max(reach, last[e.Segment])
+	t.Ascend(func(it item) bool {
+		segment := it.entry.Segment
+		reach = max(reach, last[segment])
 		if reach >= before {
 			return false
 		}
-		if !seen[e.Segment] {
-			seen[e.Segment] = true
-			pending = append(pending, e.Segment)
+		if !slices.Contains(pending, segment) {
+			pending = append(pending, segment)
 		}
-		if e.Last == reach {
+		if it.last == reach {
 			segments, pending, end = append(segments, pending...), nil, reach
 		}
 		return true

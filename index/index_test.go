@@ -56,7 +56,8 @@ func check(t *testing.T, s Snapshot) {
 			t.Fatalf("entry %d begins with %d behind %d", i, e.First, list[i-1].Last)
 		}
 		if i == 0 {
-			running = e.before
+			first, _ := s.tree.Min()
+			running = first.before
 		}
 		running = max(running, e.MaxTime)
 		if e.RunningMax != running {
