@@ -1,0 +1,8 @@
+//go:build !race
+
+package segment
+
+const (
+	raceEnabled = false
+	sweepStep   = 1
+)
