@@ -835,6 +835,7 @@ func (e *Engine) install(w *flush, cut *checkpointCut) {
 	e.writers.next = max(e.writers.next, w.nextID)
 	e.writers.orphans, e.writers.forget = nil, nil
 	state := e.manifest.state
+	e.stats.segmentBytes.Store(state.bytes())
 	e.publishMu.Lock()
 	defer e.publishMu.Unlock()
 	for i := range w.topics {

@@ -20,7 +20,8 @@ import (
 // promises.
 //
 // Locks are taken in this order: checkpointMu, committer.mu, publishMu,
-// topicsMu; walMu is taken last and alone with checkpointMu. Readers take none of them but topicsMu, to look a topic up.
+// topicsMu. walMu is taken with no other but checkpointMu. Readers take none of
+// them but topicsMu, to look a topic up.
 type Engine struct {
 	// Constant after Open.
 	opts   Options

@@ -267,6 +267,7 @@ func (e *Engine) rereadManifest() error {
 func (e *Engine) takeManifest(l *loadedManifest) {
 	e.follower.manifest = l
 	e.manifestLen.Store(l.size)
+	e.stats.segmentBytes.Store(l.state.bytes())
 	e.publishMu.Lock()
 	defer e.publishMu.Unlock()
 	for _, num := range sortedKeys(l.state.topics) {

@@ -199,6 +199,20 @@ func (s *manifestState) snapshot() []byte {
 	return e.b
 }
 
+// bytes is the size of all segment and carry files.
+func (s *manifestState) bytes() int64 {
+	var n int64
+	for _, c := range s.carries {
+		n += c.durable
+	}
+	for _, m := range s.topics {
+		for _, seg := range m.segments {
+			n += seg.durable
+		}
+	}
+	return n
+}
+
 func sortedKeys[V any](m map[uint64]V) []uint64 {
 	keys := make([]uint64, 0, len(m))
 	for k := range m {

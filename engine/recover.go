@@ -185,6 +185,7 @@ func (e *Engine) loadState() {
 			applyCursor(e.cursors, c)
 		}
 	}
+	e.stats.segmentBytes.Store(s.bytes())
 	e.c.nextTopic = max(e.c.nextTopic, s.nextTopic)
 	e.visible.Store(s.position)
 	e.c.nextPosition = s.position + 1
