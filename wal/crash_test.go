@@ -32,6 +32,9 @@ func (l *logTest) workload() error {
 		}
 		if i%4 == 3 {
 			l.checkpoint()
+		}
+		// Often the writer has gone on to another file by then.
+		if i%4 == 3 && i%8 != 3 || i%8 == 5 {
 			if err := l.w.Free(l.at); err != nil {
 				return err
 			}

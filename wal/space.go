@@ -22,8 +22,9 @@ type file struct {
 	f      vfs.File // nil until it is first needed
 	used   bool     // it has had a generation
 	left   bool     // the writer has gone on to another file, at end
-	start  LSN      // of its last generation
-	end    LSN
+
+	generation uint64 // the last one
+	start, end LSN    // of it
 }
 
 func (f *file) open(fsys vfs.FS) error {
@@ -82,14 +83,11 @@ func (s *space) init(w *Writer, after ScanResult) {
 // inherit sorts a file of an earlier process in. Only behind a clean close was
 // every sync of that process good, and may its files be used again.
 func (s *space) inherit(i *FileInfo, after ScanResult) {
-	f := &file{name: i.Name, number: i.Number, size: i.Size, used: true, left: true, start: i.Start, end: i.End}
+	f := &file{name: i.Name, number: i.Number, size: i.Size, used: true, left: true, generation: i.Generation, start: i.Start, end: i.End}
 	switch {
 	case i.state == stateForeign || i.state == stateNewer || i.state == stateRenamed:
 		return // not ours to touch
 	case !after.Clean || i.state != stateValid || i.Size != i.header.bytes:
-		if i.state == stateBlank || i.state == stateBroken {
-			f.end = 0
-		}
 		s.retired = append(s.retired, f)
 		return
 	case i.Generation < after.Start.lowest():
@@ -156,13 +154,13 @@ func (s *space) giveBack(f *file) {
 }
 
 // entered makes f the current file.
-func (s *space) entered(f *file, start LSN) {
+func (s *space) entered(f *file, generation uint64, start LSN) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.inUse); n > 0 && !s.inUse[n-1].left {
 		s.inUse[n-1].left, s.inUse[n-1].end = true, start
 	}
-	f.used, f.left, f.start = true, false, start
+	f.used, f.left, f.generation, f.start = true, false, generation, start
 	s.inUse = append(s.inUse, f)
 }
 
@@ -322,15 +320,20 @@ func (w *Writer) Free(upTo Start) error {
 	if err := w.Err(); err != nil {
 		return err
 	}
-	return w.space.remove(w.space.release(upTo.LSN))
+	return w.space.remove(w.space.release(upTo))
 }
 
 // release makes files ready and returns those to be removed.
-func (s *space) release(upTo LSN) (drop []*file) {
+//
+// The generation that the checkpoint names stays even if nothing in it is
+// needed: that the file is there says that it was not lost. So does the current
+// file, which is the last one.
+func (s *space) release(upTo Start) (drop []*file) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.freed = max(s.freed, upTo)
-	for len(s.inUse) > 0 && s.inUse[0].left && s.inUse[0].end <= upTo {
+	needless := func(f *file) bool { return f.left && f.end <= upTo.LSN && f.generation < upTo.lowest() }
+	s.freed = max(s.freed, upTo.LSN)
+	for len(s.inUse) > 0 && needless(s.inUse[0]) {
 		f := s.inUse[0]
 		s.inUse = s.inUse[1:]
 		if f.size > s.w.cfg.FileBytes || s.bytes > s.w.cfg.MaxBytes {
@@ -341,7 +344,7 @@ func (s *space) release(upTo LSN) (drop []*file) {
 		s.ready = append(s.ready, f)
 	}
 	s.retired = slices.DeleteFunc(s.retired, func(f *file) bool {
-		if f.end <= upTo {
+		if needless(f) {
 			drop = append(drop, f)
 			return true
 		}

@@ -218,7 +218,7 @@ func (w *Writer) writeAt(f *file, b []byte, off int64, first bool) error {
 // took accounts for a frame that was written.
 func (w *Writer) took(u use, h *frameHeader) {
 	if u.file != w.use.file {
-		w.space.entered(u.file, h.lsn)
+		w.space.entered(u.file, u.header.generation, h.lsn)
 	}
 	w.use = u
 	w.recovered, w.partial = false, false
