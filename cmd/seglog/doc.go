@@ -17,7 +17,8 @@
 // # Which log
 //
 // --dir DIR (or -C DIR) names a segmented log. --backend KIND takes a log of
-// another kind: --backend file with --dir, --backend sqlite with --path.
+// another kind: --backend file with --dir, --backend sqlite with --path. A kind
+// that this program was built without is refused.
 // Without these flags the environment decides, as it does for programs that
 // embed the log:
 //
@@ -27,9 +28,13 @@
 //	HARN_EVENT_LOG_SQLITE_PATH  default $HARN_STATE_DIR/events.sqlite
 //	HARN_STATE_DIR              default .harn in the current directory
 //
+// Where nothing chooses a kind, no segmented log is there yet, and a log of
+// another kind is, every command refuses, and says how to choose.
+//
 // Only append creates a log. Commands that read open the log read-only, so
 // they work beside the process that writes it, and tail follows that process.
-// append, ack and compact need the log for themselves.
+// append, ack and compact need the log for themselves. Damage that opening
+// finds is said on standard error, whatever the command.
 //
 // # Input
 //

@@ -63,7 +63,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 damage found.`,
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.choice.dir, "dir", "C", "", "`directory` of the log")
 	flags.StringVar(&a.choice.path, "path", "", "database `file` of an sqlite log")
-	flags.StringVar(&a.choice.backend, "backend", "", "`kind` of log: segment, file or sqlite (default segment)")
+	flags.StringVar(&a.choice.backend, "backend", "", "`kind` of log (default segment)")
 	flags.BoolVar(&a.choice.json, "json", false, "print JSON lines, also on a terminal")
 	root.AddCommand(
 		newAppend(a), newRead(a), newTail(a),
