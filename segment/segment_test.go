@@ -590,11 +590,83 @@ func TestBlockInAnotherPlaceIsRefused(t *testing.T) {
 	fx.add(text(100))
 	fx.sync()
 	p := fx.fs.Files()[fx.name()]
-	copy(p[fx.blocks[1].Offset:], p[fx.blocks[0].Offset:fx.blocks[0].end()])
+	copy(p[fx.blocks[0].Offset:], p[fx.blocks[1].Offset:fx.blocks[1].end()])
 	fx.fs.SetFile(fx.name(), p)
 	var c *CorruptError
-	if err := fx.verify(fx.fs, fx.w.Size()); !errors.As(err, &c) || c.Offset != fx.blocks[1].Offset {
-		t.Fatalf("got %v, want a CorruptError at %d", err, fx.blocks[1].Offset)
+	if err := fx.verify(fx.fs, fx.w.Size()); !errors.As(err, &c) || c.Offset != fx.blocks[0].Offset {
+		t.Fatalf("got %v, want a CorruptError at %d", err, fx.blocks[0].Offset)
+	}
+}
+
+func TestBlockOfAnotherTopicInTheCarryFileIsRefused(t *testing.T) {
+	fx := create(t, carryFile, None)
+	fx.add(text(100))
+	fx.sync()
+	r, err := OpenReader(fx.fs, fx.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []func(*Block){func(b *Block) { b.Topic++ }, func(b *Block) { b.Incarnation++ }} {
+		b := fx.blocks[0]
+		change(&b)
+		var c *CorruptError
+		if _, err := r.Read(b, new(Buffer)); !errors.As(err, &c) || c.Topic != b.Topic {
+			t.Errorf("read of topic %d.%d: got %v, want a CorruptError", b.Topic, b.Incarnation, err)
+		}
+	}
+}
+
+func TestBlockThatDecodesToOtherBytesIsRefused(t *testing.T) {
+	for _, codec := range codecs {
+		fx := create(t, topicFile, codec)
+		fx.add(text(1000))
+		fx.sync()
+		p := fx.fs.Files()[fx.name()]
+		b := fx.blocks[0]
+		h := p[b.Offset:][:blockHeaderBytes]
+		clear(h)
+		putBlockHeader(h, fx.id, fx.id.seed(), b, bodyFacts{codec, xxhash.Sum64(fx.raws[0]) + 1})
+		fx.fs.SetFile(fx.name(), p)
+		var c *CorruptError
+		if err := fx.verify(fx.fs, fx.w.Size()); !errors.As(err, &c) {
+			t.Errorf("%v: got %v, want a CorruptError", codec, err)
+		}
+	}
+}
+
+func TestFooterWithImpossibleBlocksIsRefused(t *testing.T) {
+	fx := create(t, topicFile, None)
+	fx.add(text(100))
+	fx.add(text(100))
+	at := alignUp(fx.w.Size())
+	for name, change := range map[string]func(b *Block){
+		"ids go back":   func(b *Block) { b.First, b.Last = fx.blocks[0].Last, fx.blocks[0].Last },
+		"overlap":       func(b *Block) { b.Offset-- },
+		"in the page":   func(b *Block) { b.Offset = 0 },
+		"beyond":        func(b *Block) { b.Offset = at - int64(b.Stored) + 1 },
+		"negative":      func(b *Block) { b.Offset = -1 },
+		"no header":     func(b *Block) { b.Stored = blockHeaderBytes - 1 },
+		"grown":         func(b *Block) { b.Raw = 99 },
+		"too large":     func(b *Block) { b.Raw = MaxRaw + 1 },
+		"other topic":   func(b *Block) { b.Topic++ },
+		"no event":      func(b *Block) { b.Last = b.First - 1 },
+		"times":         func(b *Block) { b.MinTime = b.MaxTime + 1 },
+		"positions":     func(b *Block) { b.FirstPosition = b.LastPosition + 1 },
+		"below base":    func(b *Block) { b.First = 1 },
+		"incarnation":   func(b *Block) { b.Incarnation++ },
+		"end overflows": func(b *Block) { b.Offset = 1<<63 - 10 },
+	} {
+		blocks := slices.Clone(fx.blocks)
+		change(&blocks[1])
+		p, _ := appendFooter(nil, fx.id, fx.id.seed(), at, blocks)
+		var d damage
+		if _, _, err := parseFooter(p, fx.id, fx.id.seed(), at); !errors.As(err, &d) {
+			t.Errorf("%s: got %v, want damage", name, err)
+		}
+	}
+	p, want := appendFooter(nil, fx.id, fx.id.seed(), at, fx.blocks)
+	if _, got, err := parseFooter(p, fx.id, fx.id.seed(), at); err != nil || got != want {
+		t.Errorf("unchanged: got %+v, %v", got, err)
 	}
 }
 
