@@ -1,0 +1,213 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/seglog/seglog/cursor"
+	"github.com/seglog/seglog/internal/vfs"
+	"github.com/seglog/seglog/segment"
+	"github.com/seglog/seglog/wal"
+)
+
+func replayTarget() *Engine {
+	return &Engine{byName: map[Topic]*topicState{}, byNum: map[uint64]*topicState{}, cursors: cursor.New()}
+}
+
+// sampleEdits are a snapshot's worth of topics and an edit of every item.
+func sampleEdits() [][]byte {
+	s := newManifestState([16]byte{1, 2, 3})
+	s.checkpoint = wal.Start{LSN: 8192, Generation: 3}
+	s.position, s.nextTopic, s.nextSegment = 99, 3, 12
+	topic := &topicMeta{place: place{1, 1}, name: MustTopic("jobs"), latest: 30, low: 4}
+	seg := func(id, first, last uint64) *segmentMeta {
+		return &segmentMeta{
+			id:      segment.Identity{Topic: 1, Incarnation: 1, ID: id, Base: first},
+			durable: 8192, first: first, last: last, firstPosition: first, lastPosition: last, minTime: -5, maxTime: 7, kinds: 1 << 40,
+		}
+	}
+	carried := &carriedBlock{carry: 11, Block: segment.Block{Topic: 1, Incarnation: 1, First: 21, Last: 30, FirstPosition: 80, LastPosition: 99, Offset: 4096, Stored: 200, Raw: 300, Checksum: 77}}
+	var a, b, c edit
+	a.log(s)
+	a.topic(topic)
+	a.segment(seg(5, 1, 10))
+	full := seg(5, 1, 10)
+	full.sealed, full.footer = true, segment.Footer{Offset: 8000, Length: 192, Checksum: 9, Blocks: 2}
+	a.segment(full)
+	a.segment(seg(6, 11, 20))
+	withCarried := *topic
+	withCarried.carried = carried
+	a.carry(&carryMeta{id: 11, durable: 8192})
+	a.topic(&withCarried)
+	a.cursor(cursor.Entry{Topic: 1, Consumer: "c", Cursor: cursor.Cursor{ID: 9, AckedMS: 5}})
+	b.dropSegment(full)
+	b.topic(topic)
+	b.dropCarry(11)
+	b.cursor(cursor.Entry{Topic: 1, Consumer: "c", Deleted: true})
+	c.forget(5)
+	return [][]byte{a.b, b.b, c.b}
+}
+
+func writeSample(t testing.TB) (*vfs.Sim, *manifest) {
+	t.Helper()
+	sim := vfs.NewSim(1)
+	edits := sampleEdits()
+	state := newManifestState([16]byte{1, 2, 3})
+	if err := state.apply(edits[0]); err != nil {
+		t.Fatal(err)
+	}
+	m, err := createManifest(sim, 1, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range edits[1:] {
+		if err := m.append(frameEdit, b); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.state.apply(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sim, m
+}
+
+// reseal makes a header's checksum right again.
+func reseal(header []byte) {
+	binary.LittleEndian.PutUint64(header[88:], xxhash.Sum64(header[:88]))
+}
+
+func TestManifestRoundTrip(t *testing.T) {
+	sim, m := writeSample(t)
+	l, err := readManifest(sim, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.size != m.size || l.seq != 3 || l.chain != m.chain || l.torn != 0 || len(l.damage) != 0 {
+		t.Errorf("read %d frames of %d bytes, %d torn, %d damaged", l.seq, l.size, l.torn, len(l.damage))
+	}
+	if got, want := l.state.snapshot(), m.state.snapshot(); !reflect.DeepEqual(got, want) {
+		t.Errorf("state differs: got %x, want %x", got, want)
+	}
+}
+
+// TestManifestSurvivesEveryFlippedBit flips every bit: the state is what it
+// was, and the damage is reported as such with its place.
+func TestManifestSurvivesEveryFlippedBit(t *testing.T) {
+	sim, m := writeSample(t)
+	want := m.state.snapshot()
+	name := manifestName(1)
+	step := 1
+	if testing.Short() {
+		step = 7
+	}
+	for off := 0; off < len(sim.Files()[name]); off += step {
+		bad := sim.Clone()
+		bad.Corrupt(name, int64(off), 1<<(off%8))
+		l, err := readManifest(bad, 1)
+		if errors.Is(err, ErrVersion) {
+			t.Fatalf("byte %d: %v", off, err)
+		}
+		if err != nil {
+			t.Fatalf("byte %d: %v", off, err)
+		}
+		if !reflect.DeepEqual(l.state.snapshot(), want) {
+			t.Fatalf("byte %d: the state differs", off)
+		}
+		if len(l.damage) != 1 || !l.damage[0].proved {
+			t.Fatalf("byte %d: %d places are damaged, want one, proved", off, len(l.damage))
+		}
+	}
+}
+
+// TestManifestTornAtEveryByte cuts the last write anywhere: the state is the
+// one before or the one after, and nothing is taken for damage.
+func TestManifestTornAtEveryByte(t *testing.T) {
+	sim, _ := writeSample(t)
+	name := manifestName(1)
+	whole := sim.Files()[name]
+	before, err := readManifest(sim, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := before.size - 2*manifestPage
+	for cut := last; cut < int64(len(whole)); cut += 37 {
+		torn := vfs.NewSim(2)
+		torn.SetFile(name, whole[:cut])
+		l, err := readManifest(torn, 1)
+		if err != nil {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		if l.seq != 2 && l.seq != 3 {
+			t.Fatalf("cut at %d: %d frames", cut, l.seq)
+		}
+		for _, d := range l.damage {
+			if d.proved {
+				t.Fatalf("cut at %d: taken for damage: %v", cut, d.err)
+			}
+		}
+	}
+}
+
+// TestManifestHoleIsCorruption damages both copies of a frame that others
+// follow.
+func TestManifestHoleIsCorruption(t *testing.T) {
+	sim, m := writeSample(t)
+	name := manifestName(1)
+	sim.Corrupt(name, m.snapshot+100, 1)
+	sim.Corrupt(name, m.snapshot+manifestPage+100, 1)
+	_, err := readManifest(sim, 1)
+	c := corruption(err)
+	if c == nil || c.File != name || c.Offset != m.snapshot {
+		t.Fatalf("got %v, want corruption of %s at offset %d", err, name, m.snapshot)
+	}
+}
+
+func TestManifestOfNewerVersionIsRefused(t *testing.T) {
+	sim, _ := writeSample(t)
+	name := manifestName(1)
+	b := sim.Files()[name]
+	newer := bytes.Clone(b)
+	for _, at := range []int{0, manifestPage} {
+		newer[at+8] = 2
+		reseal(newer[at:])
+	}
+	sim.SetFile(name, newer)
+	if _, err := readManifest(sim, 1); !errors.Is(err, ErrVersion) {
+		t.Fatalf("got %v, want ErrVersion", err)
+	}
+}
+
+func FuzzManifest(f *testing.F) {
+	sim, _ := writeSample(f)
+	f.Add(sim.Files()[manifestName(1)])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		sim := vfs.NewSim(1)
+		sim.SetFile(manifestName(1), b)
+		l, err := readManifest(sim, 1)
+		if err != nil {
+			return
+		}
+		if again := newManifestState(l.state.uuid); l.seq > 0 && again.apply(l.state.snapshot()) != nil {
+			t.Fatal("the snapshot of what was read cannot be read")
+		}
+	})
+}
+
+func FuzzEdit(f *testing.F) {
+	for _, b := range sampleEdits() {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := newManifestState([16]byte{})
+		if s.apply(b) != nil {
+			return
+		}
+		if again := newManifestState([16]byte{}); again.apply(s.snapshot()) != nil {
+			t.Fatal("the snapshot of what was read cannot be read")
+		}
+	})
+}
