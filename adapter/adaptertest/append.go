@@ -141,19 +141,15 @@ const (
 )
 
 func concurrentAppendsGetDenseIds(f *fixture) {
-	topics := sortedTopics("many", "own-0", "own-1")
-	// ids[a][i] is what appender a got for its event i.
-	var ids [appenders][eachAppends]engine.EventID
-	err := parallel(appenders, func(a int) error {
+	topics := sortedTopics("all", "half-0", "half-1")
+	// got[a] has the ids that appender a got in topics[0] and in its half.
+	var got [appenders][2][eachAppends]engine.EventID
+	err := parallel(appenders, func(a int) (err error) {
 		for i := range eachAppends {
-			e := withPayload(fmt.Sprintf("[%d,%d]", a, i))
-			id, err := f.log.Append(f.ctx, topics[0], e)
-			if err != nil {
-				return err
-			}
-			ids[a][i] = id
-			if _, err := f.log.Append(f.ctx, topics[1+a%2], e); err != nil {
-				return err
+			for which, topic := range []engine.Topic{topics[0], topics[1+a%2]} {
+				if got[a][which][i], err = f.log.Append(f.ctx, topic, withPayload(fmt.Sprintf("[%d,%d]", a, i))); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -161,25 +157,33 @@ func concurrentAppendsGetDenseIds(f *fixture) {
 	if err != nil {
 		f.Fatalf("concurrent appends: %v", err)
 	}
-	owner := map[engine.EventID]engine.Event{}
-	for a := range ids {
-		for i, id := range ids[a] {
-			if i > 0 && id <= ids[a][i-1] {
-				f.Fatalf("appender %d got id %d and then %d", a, ids[a][i-1], id)
-			}
-			if _, taken := owner[id]; taken {
-				f.Fatalf("id %d was handed out twice", id)
-			}
-			owner[id] = withPayload(fmt.Sprintf("[%d,%d]", a, i))
-		}
+	owners := [3]map[engine.EventID]engine.Event{{}, {}, {}}
+	for a := range got {
+		f.own(owners[0], a, got[a][0][:])
+		f.own(owners[1+a%2], a, got[a][1][:])
 	}
-	f.wantDense(topics[0], concurrentTotal, owner)
-	f.wantDense(topics[1], concurrentTotal/2, nil)
-	f.wantDense(topics[2], concurrentTotal/2, nil)
+	f.wantDense(topics[0], concurrentTotal, owners[0])
+	f.wantDense(topics[1], concurrentTotal/2, owners[1])
+	f.wantDense(topics[2], concurrentTotal/2, owners[2])
 }
 
-// wantDense fails unless topic holds ids 1 to n with rising positions and,
-// where owner is given, its events.
+// own notes which event of appender a has each of its ids in one topic, which
+// must rise and be nobody else's.
+func (f *fixture) own(owner map[engine.EventID]engine.Event, a int, ids []engine.EventID) {
+	f.Helper()
+	for i, id := range ids {
+		if i > 0 && id <= ids[i-1] {
+			f.Fatalf("appender %d got id %d and then %d", a, ids[i-1], id)
+		}
+		if _, taken := owner[id]; taken {
+			f.Fatalf("id %d was handed out twice", id)
+		}
+		owner[id] = withPayload(fmt.Sprintf("[%d,%d]", a, i))
+	}
+}
+
+// wantDense fails unless topic holds ids 1 to n with rising positions and the
+// events that owner says.
 func (f *fixture) wantDense(topic engine.Topic, n int, owner map[engine.EventID]engine.Event) {
 	f.Helper()
 	records := f.read(topic, 0)
@@ -192,9 +196,6 @@ func (f *fixture) wantDense(topic engine.Topic, n int, owner map[engine.EventID]
 		}
 		if i > 0 && r.Position > 0 && r.Position <= records[i-1].Position {
 			f.Fatalf("topic %s: event %d has position %d, the one before it %d", topic, r.ID, r.Position, records[i-1].Position)
-		}
-		if owner == nil {
-			continue
 		}
 		if err := f.compare(r.Event, owner[r.ID]); err != nil {
 			f.Fatalf("topic %s: event %d: %v", topic, r.ID, err)

@@ -69,7 +69,7 @@ func closeEndsSubscriptions(f *fixture) {
 		f.Fatalf("Close with running subscriptions: %v", err)
 	}
 	for range n {
-		f.wantErr("a subscription whose log was closed", <-ended, engine.ErrClosed)
+		f.wantErr("a subscription whose log was closed", f.result(ended, "a subscription whose log was closed"), engine.ErrClosed)
 	}
 	later.wantEnd(engine.ErrClosed)
 }

@@ -377,3 +377,21 @@ func (f *fixture) wait(c <-chan struct{}, what string) {
 		f.Fatalf("waiting for %s: %v", what, err)
 	}
 }
+
+// result waits for the error that another goroutine sends.
+func (f *fixture) result(c <-chan error, what string) error {
+	f.Helper()
+	select {
+	case err := <-c:
+		return err
+	case <-f.ctx.Done():
+		// The log may have ended it by the same context.
+		select {
+		case err := <-c:
+			return err
+		default:
+			f.Fatalf("waiting for %s: %v", what, f.ctx.Err())
+			return nil
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"github.com/seglog/seglog/engine"
 )
@@ -78,7 +79,7 @@ func waitsForATopicThatIsNotThereYet(f *fixture) {
 			got <- errors.New("the subscription ended")
 		}()
 		f.append(topic, numbered(1), 1)
-		if err := <-got; err != nil {
+		if err := f.result(got, "the topic's first event"); err != nil {
 			f.Fatalf("a subscription from before the topic's first event: %v", err)
 		}
 	})
@@ -96,42 +97,56 @@ func seesItsTopicOnly(f *fixture) {
 }
 
 func noGapNoDuplicateBesideAppends(f *fixture) {
-	const last = 300
 	joined := make(chan struct{}, appenders)
+	var following atomic.Int64 // subscribers that are not done
+	following.Store(appenders)
 	err := parallel(1+appenders, func(i int) error {
-		if i == 0 {
-			for id := engine.EventID(1); id <= last; id++ {
-				// Subscribers join at different moments of the race.
-				if _, err := f.log.Append(f.ctx, jobs, numbered(id)); err != nil {
-					return err
-				}
-				if id%30 == 0 && id <= 30*appenders {
-					joined <- struct{}{}
-				}
+		if i > 0 {
+			defer following.Add(-1)
+			if err := receive(f.ctx, joined); err != nil {
+				return err
 			}
-			return nil
+			return f.follow(engine.EventID(i))
 		}
-		if err := receive(f.ctx, joined); err != nil {
-			return err
-		}
-		after := engine.EventID(i)
-		for r, err := range f.log.Subscribe(f.ctx, jobs, engine.SubscribeOptions{After: after}) {
-			if err != nil {
-				return fmt.Errorf("subscriber %d after event %d: %w", i, after, err)
+		for id := engine.EventID(1); following.Load() > 0; id++ {
+			if _, err := f.log.Append(f.ctx, jobs, numbered(id)); err != nil {
+				return err
 			}
-			after++
-			if err := f.compareNumbered(r, jobs, after); err != nil {
-				return fmt.Errorf("subscriber %d: %w", i, err)
-			}
-			if after == last {
-				return nil
+			if id%10 == 0 && id <= 10*appenders { // they join one after the other
+				joined <- struct{}{}
 			}
 		}
-		return fmt.Errorf("subscriber %d: the subscription ended after event %d", i, after)
+		return nil
 	})
 	if err != nil {
 		f.Fatalf("subscribers beside an appender: %v", err)
 	}
+}
+
+// follow subscribes to jobs while somebody appends, and stays until it has
+// passed from what was there when it came to what came later.
+func (f *fixture) follow(after engine.EventID) error {
+	var enough engine.EventID
+	for r, err := range f.log.Subscribe(f.ctx, jobs, engine.SubscribeOptions{After: after}) {
+		if err != nil {
+			return fmt.Errorf("subscription after event %d: %w", after, err)
+		}
+		after++
+		if err := f.compareNumbered(r, jobs, after); err != nil {
+			return err
+		}
+		if enough == 0 {
+			latest, _, err := f.log.Latest(f.ctx, jobs)
+			if err != nil {
+				return err
+			}
+			enough = latest + 20
+		}
+		if r.ID == enough {
+			return nil
+		}
+	}
+	return fmt.Errorf("the subscription ended after event %d", after)
 }
 
 func rangingAgainGoesOn(f *fixture) {
@@ -165,7 +180,7 @@ func contextEndsSubscription(f *fixture) {
 		}()
 		f.wait(reached, "the subscription's third event")
 		cancel()
-		f.wantCanceled("a subscription that waits", <-ended)
+		f.wantCanceled("a subscription that waits", f.result(ended, "a subscription whose context ended"))
 		f.wantCanceled("a new subscription", firstErr(f, "Subscribe under a cancelled context", f.pull(topic, 0, f.log.Subscribe(ctx, topic, engine.SubscribeOptions{Lag: lag}))))
 	})
 	f.fillLong()

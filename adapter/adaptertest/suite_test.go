@@ -1,0 +1,159 @@
+package adaptertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/seglog/seglog/adapter/memory"
+	"github.com/seglog/seglog/engine"
+)
+
+// outcome is what became of one rule; the zero value: it was kept.
+type outcome struct {
+	failed  []string
+	skipped string
+}
+
+// recorder is the reporter that does not fail the test.
+type recorder struct{ outcome }
+
+func (r *recorder) Helper() {}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.failed = append(r.failed, fmt.Sprintf(format, args...))
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Skipf(format string, args ...any) {
+	r.skipped = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// run runs one rule against b.
+func run(r rule, b backend, patience time.Duration) outcome {
+	var rec recorder
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f := newFixture(&rec, b, patience)
+		defer f.close()
+		r.check(f)
+	}()
+	<-done
+	return rec.outcome
+}
+
+// runAll runs the whole suite against b; the names are as Run's subtests.
+func runAll(b backend, patience time.Duration) map[string]outcome {
+	outcomes := map[string]outcome{}
+	for _, g := range groups() {
+		for _, r := range g.rules {
+			outcomes[g.name+"/"+r.name] = run(r, b, patience)
+		}
+	}
+	return outcomes
+}
+
+func TestBackendThatIsNotBrokenKeepsEveryRule(t *testing.T) {
+	for name, o := range runAll(backendOf(func() breakage { return breakage{} }), patience) {
+		if len(o.failed) > 0 || o.skipped != "" {
+			t.Errorf("%s: failed %q, skipped %q", name, o.failed, o.skipped)
+		}
+	}
+}
+
+func TestEveryBreakageIsFoundByTheRulesItNames(t *testing.T) {
+	for _, c := range breakages {
+		t.Run(c.name, func(t *testing.T) {
+			wait := patience
+			if c.hangs {
+				wait = 50 * time.Millisecond
+			}
+			for _, name := range c.breaks {
+				r, ok := findRule(name)
+				if !ok {
+					t.Errorf("there is no rule %s", name)
+					continue
+				}
+				if o := run(r, backendOf(c.make), wait); len(o.failed) == 0 {
+					t.Errorf("rule %s does not see it (skipped: %q)", name, o.skipped)
+				}
+			}
+		})
+	}
+}
+
+func TestEveryRuleCanFail(t *testing.T) {
+	broken := map[string]bool{}
+	for _, c := range breakages {
+		if len(c.breaks) == 0 {
+			t.Errorf("breakage %q names no rule", c.name)
+		}
+		for _, name := range c.breaks {
+			broken[name] = true
+		}
+	}
+	for _, g := range groups() {
+		for _, r := range g.rules {
+			if name := g.name + "/" + r.name; !broken[name] {
+				t.Errorf("no breakage is known to make the rule %s fail", name)
+			}
+		}
+	}
+}
+
+func findRule(name string) (rule, bool) {
+	for _, g := range groups() {
+		for _, r := range g.rules {
+			if g.name+"/"+r.name == name {
+				return r, true
+			}
+		}
+	}
+	return rule{}, false
+}
+
+// plain hides everything of a log that is not in the interface.
+type plain struct{ engine.EventLog }
+
+func TestWhatABackendLacksIsSkippedWithTheReason(t *testing.T) {
+	b := backend{open: func() engine.EventLog { return plain{memory.New(memory.Options{})} }}
+	skipped := map[string]string{
+		"Commit/ChangesSeveralTopicsAtOnce":  "adaptertest.plain has no Commit",
+		"Raw/SameAsRead":                     "adaptertest.plain has no ReadRaw",
+		"Reopen/EventsStay":                  "the backend keeps nothing: Config.Reopen is nil",
+		"Values/TooLargeCommitsLeaveNoTrace": "the limit of a commit is not known: Config.OpenLimits is nil",
+	}
+	for name, o := range runAll(b, patience) {
+		if len(o.failed) > 0 {
+			t.Errorf("%s: %q", name, o.failed)
+		}
+		if want, ok := skipped[name]; ok && o.skipped != want {
+			t.Errorf("%s: skipped %q, want %q", name, o.skipped, want)
+		}
+	}
+}
+
+func TestWhatABackendRefusesAsUnsupportedIsSkipped(t *testing.T) {
+	refuse := func() breakage {
+		return breakage{appendBatch: func(l *memory.Log, ctx context.Context, topic engine.Topic, events []engine.Event, opts []engine.AppendOption) (first, last engine.EventID, err error) {
+			if len(opts) > 0 {
+				return 0, 0, errors.ErrUnsupported
+			}
+			return l.AppendBatch(ctx, topic, events)
+		}}
+	}
+	for _, r := range expectRules {
+		if o := run(r, backendOf(refuse), patience); o.skipped == "" || len(o.failed) > 0 {
+			t.Errorf("%s: failed %q, skipped %q", r.name, o.failed, o.skipped)
+		}
+	}
+}
