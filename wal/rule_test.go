@@ -26,9 +26,10 @@ func TestFrameOfAnotherPlaceIsRefused(t *testing.T) {
 		change(&h)
 		h.encode(b[2*PageBytes:])
 		l.sim.SetFile(fileName(1), b)
-		_, got, _ := l.scan(ScanOptions{})
-		if len(got) != 1 {
-			t.Errorf("%s: %d frames, want 1", name, len(got))
+		_, got, err := l.scan(ScanOptions{})
+		var c *CorruptError
+		if len(got) != 1 || err != nil && !errors.As(err, &c) {
+			t.Errorf("%s: %d frames and %v, want 1", name, len(got), err)
 		}
 	}
 }
