@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 
 	"github.com/seglog/seglog/engine"
@@ -232,9 +233,7 @@ func concurrentBatchesAreNotMixed(f *fixture) {
 	}
 	all := map[engine.EventID]engine.Event{}
 	for _, events := range owner {
-		for id, e := range events {
-			all[id] = e
-		}
+		maps.Copy(all, events)
 	}
 	f.wantDense(jobs, concurrentTotal, all)
 }

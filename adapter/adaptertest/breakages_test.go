@@ -55,11 +55,15 @@ func onRecord(h func(r *engine.Record)) func() breakage {
 	return func() breakage { return breakage{record: h} }
 }
 
-func onAck(h ackHook) func() breakage         { return func() breakage { return breakage{ack: h} } }
-func onCursor(h cursorHook) func() breakage   { return func() breakage { return breakage{cursor: h} } }
-func onLatest(h latestHook) func() breakage   { return func() breakage { return breakage{latest: h} } }
+func onAck(h ackHook) func() breakage { return func() breakage { return breakage{ack: h} } }
+
+func onCursor(h cursorHook) func() breakage { return func() breakage { return breakage{cursor: h} } }
+
+func onLatest(h latestHook) func() breakage { return func() breakage { return breakage{latest: h} } }
+
 func onCompact(h compactHook) func() breakage { return func() breakage { return breakage{compact: h} } }
-func onCommit(h commitHook) func() breakage   { return func() breakage { return breakage{commit: h} } }
+
+func onCommit(h commitHook) func() breakage { return func() breakage { return breakage{commit: h} } }
 
 // spoilEvents changes events on their way in.
 func spoilEvents(spoil func(e *engine.Event)) func() breakage {
