@@ -12,7 +12,7 @@ func TestContentIsWhatWasDoneToIt(t *testing.T) {
 		got  content
 		want []byte
 	}
-	all := make([]pair, 1)
+	all := []pair{{}}
 	for range 1000 {
 		p := &all[rng.IntN(len(all))]
 		off, n := rng.IntN(5*pageSize), rng.IntN(2*pageSize)

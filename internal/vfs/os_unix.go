@@ -48,7 +48,7 @@ func withFD(file *os.File, f func(fd int) error) error {
 	var failed error
 	err = conn.Control(func(fd uintptr) {
 		for {
-			if failed = f(int(fd)); failed != syscall.EINTR {
+			if failed = f(int(fd)); !errors.Is(failed, syscall.EINTR) {
 				return
 			}
 		}

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"cmp"
+	"errors"
 	"io"
 	"io/fs"
 	"syscall"
@@ -222,7 +223,7 @@ func (f *simFile) syncAs(kind string) error {
 	switch {
 	case err == nil:
 		f.node.syncData()
-	case fate.err != nil && fate.err != ErrCrashed:
+	case fate.err != nil && !errors.Is(fate.err, ErrCrashed):
 		f.node.loseSync()
 	}
 	return s.end(fate, kind, f.name, 0, 0, err)

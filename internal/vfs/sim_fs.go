@@ -66,7 +66,7 @@ func (s *Sim) end(f fate, kind, name string, off, n int64, err error) error {
 	if !s.logOff {
 		s.log = append(s.log, record{f.op, kind, name, off, n, err})
 	}
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
 	return pathError(kind, name, err)
@@ -406,7 +406,7 @@ func (s *Sim) SyncAll() error {
 		case f.err == nil:
 			n.syncData()
 			n.syncEntries()
-		case f.err != ErrCrashed:
+		case !errors.Is(f.err, ErrCrashed):
 			n.loseSync()
 		}
 	}
