@@ -184,7 +184,9 @@ func noise(n int) []byte {
 
 func TestBlocksRoundTrip(t *testing.T) {
 	raws := [][]byte{
-		nil, {0}, text(10), text(300), noise(300), text(16 << 10), noise(16 << 10), text(100 << 10),
+		nil,
+		{0},
+		text(10), text(300), noise(300), text(16 << 10), noise(16 << 10), text(100 << 10),
 		make([]byte, 1<<20), noise(1<<20 + 7), bytes.Repeat([]byte(blockMagic), 3000), text(33),
 	}
 	for _, id := range []Identity{topicFile, carryFile} {

@@ -39,7 +39,7 @@ func (r *Reader) walk(durable int64, fn func(Block) error, damaged func(*Corrupt
 	w := &walker{r: r, limit: min(durable, size), at: PageBytes}
 	for w.at < w.limit {
 		b, err := w.next()
-		if err == errEnd {
+		if errors.Is(err, errEnd) {
 			break
 		}
 		if err == nil {
