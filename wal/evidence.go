@@ -27,7 +27,7 @@ func (s *scanner) judgeEnd() error {
 }
 
 // corrupt reports the place where the log stops.
-func (s *scanner) corrupt(evidence string) error {
+func (s *scanner) corrupt(evidence string) *CorruptError {
 	c := &CorruptError{File: "wal", LSN: s.pos, Reason: evidence}
 	if s.cur == nil {
 		c.Reason = "no file holds this place, but " + evidence

@@ -13,9 +13,9 @@ func (s *scanner) salvageable(err error) bool {
 	if err == nil || s.fnErr != nil || s.files == nil || errors.Is(err, ErrVersion) {
 		return false
 	}
-	c, ok := err.(*CorruptError)
-	if !ok {
-		c = s.corrupt("it cannot be read: " + err.Error()).(*CorruptError)
+	var c *CorruptError
+	if !errors.As(err, &c) {
+		c = s.corrupt("it cannot be read: " + err.Error())
 	}
 	s.res.Damage = append(s.res.Damage, c)
 	return true

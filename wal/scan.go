@@ -179,8 +179,10 @@ func (s *scanner) missing(generation uint64) error {
 			return c
 		}
 	}
-	return &CorruptError{File: "wal", LSN: s.pos,
-		Reason: fmt.Sprintf("the file of generation %d, which the checkpoint needs, is missing", generation)}
+	return &CorruptError{
+		File: "wal", LSN: s.pos,
+		Reason: fmt.Sprintf("the file of generation %d, which the checkpoint needs, is missing", generation),
+	}
 }
 
 // enter goes on in f.

@@ -340,6 +340,6 @@ func (w *Writer) Position() Start {
 
 // Close closes the descriptors, and nothing else.
 func (w *Writer) Close() error {
-	w.fail(errClosed)
+	_ = w.fail(errClosed) // from now on every call returns it
 	return w.space.close()
 }
