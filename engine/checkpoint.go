@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/seglog/seglog/cursor"
 	"github.com/seglog/seglog/index"
@@ -200,6 +201,7 @@ type flushedTopic struct {
 	blocks  []index.Entry // new ones
 	flushed uint64        // the tail is on disk up to this id
 	dropped []*segmentMeta
+	lost    *lostEvents // what was carried and does not verify
 }
 
 // openSegment is a segment or carry file while a checkpoint writes to it.
@@ -247,12 +249,15 @@ func (w *flush) topic(c *topicCut) error {
 	f.dropBelow(m)
 	chunks := c.chunks[searchChunk(c.chunks, max(m.last()+1, m.low)):]
 	var err error
-	switch {
-	case len(chunks) == 0:
-	case w.worthABlock(m, chunks):
-		err = w.intoSegment(&f, chunks)
-	default:
-		err = w.intoCarry(&f, chunks)
+	if len(chunks) > 0 {
+		var carried eventIter
+		if carried, err = w.carried(&f); err == nil {
+			if w.worthABlock(m, chunks) {
+				err = w.intoSegment(&f, carried, chunks)
+			} else {
+				err = w.intoCarry(&f, carried, chunks)
+			}
+		}
 	}
 	f.flushed = c.latest
 	w.topics = append(w.topics, f)
@@ -268,6 +273,9 @@ func (f *flushedTopic) dropBelow(m *topicMeta) {
 	}
 	if m.carried != nil && m.carried.Last < m.low {
 		m.carried = nil
+	}
+	for len(m.lost) > 0 && m.lost[0].last < m.low {
+		m.lost = m.lost[1:]
 	}
 }
 
@@ -292,7 +300,7 @@ func (w *flush) carryGrowth() int64 {
 
 // events calls fn for each event of the topic that goes into a new block: those
 // that were carried, then those of the chunks.
-func (w *flush) events(m *topicMeta, chunks []chunk, fn func(encoded []byte, r *RawRecord) error) error {
+func (w *flush) events(m *topicMeta, carried eventIter, chunks []chunk, fn func(encoded []byte, r *RawRecord) error) error {
 	var r RawRecord
 	each := func(it eventIter) error {
 		if err := it.skipTo(m.low); err != nil {
@@ -308,12 +316,8 @@ func (w *flush) events(m *topicMeta, chunks []chunk, fn func(encoded []byte, r *
 		}
 		return nil
 	}
-	if m.carried != nil {
-		it, err := w.carried(m)
-		if err != nil {
-			return err
-		}
-		if err := each(it); err != nil {
+	if carried.more() {
+		if err := each(carried); err != nil {
 			return err
 		}
 	}
@@ -325,8 +329,41 @@ func (w *flush) events(m *topicMeta, chunks []chunk, fn func(encoded []byte, r *
 	return nil
 }
 
-// carried reads a topic's carried block.
-func (w *flush) carried(m *topicMeta) (eventIter, error) {
+// carried reads the topic's carried block, all of which must verify. What does
+// not is given up, with its place, so that it does not hold up the rest of the
+// log.
+func (w *flush) carried(f *flushedTopic) (eventIter, error) {
+	c := f.meta.carried
+	if c == nil {
+		return eventIter{id: 1}, nil
+	}
+	it, err := w.readCarried(f.meta)
+	if err == nil {
+		var r RawRecord
+		for check := it; check.more() && err == nil; {
+			err = check.next(&r)
+		}
+		if err == nil {
+			return it, nil
+		}
+		err = &CorruptError{File: segment.FileName(segment.Identity{ID: c.carry}), Offset: c.Offset, Reason: err.Error()}
+	}
+	bad := corruption(err)
+	if errors.Is(err, errNotExist) {
+		bad = &CorruptError{Offset: c.Offset, Reason: "file is missing"}
+	}
+	if bad == nil {
+		return it, err
+	}
+	f.lost = &lostEvents{first: c.First, last: c.Last, carry: c.carry, offset: bad.Offset, reason: bad.Reason}
+	f.meta.lost = append(slices.Clip(f.meta.lost), f.lost)
+	f.meta.carried = nil
+	f.blocks = append(f.blocks, f.lost.entry())
+	w.e.log("events are lost to damage", "topic", f.meta.name, "first", c.First, "last", c.Last, "cause", err)
+	return eventIter{id: 1}, nil
+}
+
+func (w *flush) readCarried(m *topicMeta) (eventIter, error) {
 	raw, err := w.e.files.read(segment.Identity{UUID: w.state.uuid, ID: m.carried.carry}, m.carried.Block, &segment.Buffer{})
 	if err != nil {
 		return eventIter{}, err
@@ -335,7 +372,7 @@ func (w *flush) carried(m *topicMeta) (eventIter, error) {
 }
 
 // intoSegment writes events as blocks of the topic's own.
-func (w *flush) intoSegment(f *flushedTopic, chunks []chunk) error {
+func (w *flush) intoSegment(f *flushedTopic, carried eventIter, chunks []chunk) error {
 	m := f.meta
 	var seg *openSegment
 	b := &w.builder
@@ -356,7 +393,7 @@ func (w *flush) intoSegment(f *flushedTopic, chunks []chunk) error {
 		}
 		return err
 	}
-	err := w.events(m, chunks, func(encoded []byte, r *RawRecord) error {
+	err := w.events(m, carried, chunks, func(encoded []byte, r *RawRecord) error {
 		b.add(encoded, r)
 		if b.size() >= w.e.opts.BlockBytes {
 			return write()
@@ -402,21 +439,35 @@ func (w *flush) writeBlock(f *flushedTopic, seg *openSegment) error {
 func (w *flush) openSegment(f *flushedTopic) (*openSegment, error) {
 	m := f.meta
 	if n := len(m.segments); n > 0 && !m.segments[n-1].sealed && w.e.writers.trusted(m.segments[n-1].id.ID) {
-		last := m.segments[n-1]
-		id := last.id
-		id.UUID = w.state.uuid
-		blocks, err := w.e.segmentBlocks(f.cut.t, last)
-		if err != nil {
-			return nil, err
+		seg, err := w.continueSegment(f.cut.t, m.segments[n-1])
+		if seg != nil || err != nil {
+			return seg, err
 		}
-		sw, err := segment.Continue(w.e.env.FS, id, w.e.codec(), last.durable)
-		if err != nil {
-			return nil, err
-		}
-		return w.opened(&openSegment{w: sw, id: id, blocks: blocks}), nil
 	}
 	w.created = true
 	return w.create(segment.Identity{Topic: m.topic, Incarnation: m.incarnation, Base: w.builder.block.First})
+}
+
+// continueSegment opens a segment for more; nil where it is damaged, and so is
+// left as it is.
+func (w *flush) continueSegment(t *topicState, m *segmentMeta) (*openSegment, error) {
+	blocks, err := w.e.segmentBlocks(t, m)
+	if v := t.disk.Load(); err == nil && v != nil && v.index != nil {
+		err = v.expand(m, blocks) // what is added must not stand behind a span of the same segment
+	}
+	if err == nil && !slices.ContainsFunc(blocks, lostBlock) {
+		id := m.id
+		id.UUID = w.state.uuid
+		var sw *segment.Writer
+		if sw, err = segment.Continue(w.e.env.FS, id, w.e.codec(), m.durable); err == nil {
+			return w.opened(&openSegment{w: sw, id: id, blocks: blocks}), nil
+		}
+	}
+	if err == nil || corruption(err) != nil || errors.Is(err, errNotExist) {
+		w.e.writers.distrust(m.id.ID)
+		return nil, nil
+	}
+	return nil, err
 }
 
 // create makes a file with an id that no other one has.
@@ -463,11 +514,11 @@ func (w *flush) seal(m *topicMeta, seg *openSegment) error {
 }
 
 // intoCarry writes a small topic's events as one block of the carry file.
-func (w *flush) intoCarry(f *flushedTopic, chunks []chunk) error {
+func (w *flush) intoCarry(f *flushedTopic, carried eventIter, chunks []chunk) error {
 	m := f.meta
 	b := &w.builder
 	b.reset(m.place)
-	if err := w.events(m, chunks, func(encoded []byte, r *RawRecord) error {
+	if err := w.events(m, carried, chunks, func(encoded []byte, r *RawRecord) error {
 		b.add(encoded, r)
 		return nil
 	}); err != nil {
@@ -706,6 +757,9 @@ func (w *flush) editTopics() {
 				w.edit.segment(s)
 			}
 		}
+		if f.lost != nil {
+			w.edit.lost(f.meta.topic, f.lost)
+		}
 	}
 }
 
@@ -742,13 +796,11 @@ func (w *flush) editCarries() {
 	for i := range w.topics {
 		m := w.topics[i].meta
 		changed[m.topic] = true
-		if m.carried != nil {
-			used[m.carried.carry] = true
-		}
+		m.usedCarries(used)
 	}
 	for num, m := range w.state.topics {
-		if m.carried != nil && !changed[num] {
-			used[m.carried.carry] = true
+		if !changed[num] {
+			m.usedCarries(used)
 		}
 	}
 	for _, id := range sortedKeys(w.state.carries) {
@@ -756,6 +808,16 @@ func (w *flush) editCarries() {
 			w.edit.dropCarry(id)
 			w.dropped = append(w.dropped, segment.Identity{ID: id})
 		}
+	}
+}
+
+// usedCarries notes the carry files that the topic needs.
+func (m *topicMeta) usedCarries(used map[uint64]bool) {
+	if m.carried != nil {
+		used[m.carried.carry] = true
+	}
+	for _, l := range m.lost {
+		used[l.carry] = true
 	}
 }
 
@@ -855,10 +917,16 @@ func (e *Engine) install(w *flush, cut *checkpointCut) {
 
 // viewAfter is what readers see of a topic after a checkpoint.
 func (e *Engine) viewAfter(t *topicState, f *flushedTopic, meta *topicMeta) *diskView {
-	v := &diskView{meta: meta, last: meta.last()}
+	v := &diskView{meta: meta, last: meta.last(), gaps: meta.gaps()}
 	old := t.disk.Load()
 	if old != nil {
 		v.index = old.index
+	}
+	if v.index == nil && len(meta.segments) == 0 {
+		return v
+	}
+	if v.index == nil && len(meta.lost) > 0 {
+		return newDiskView(meta) // some were lost before there was an index
 	}
 	if len(f.dropped) > 0 && v.index != nil {
 		v.index.DropSegments(meta.low)

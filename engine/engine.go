@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -383,18 +384,8 @@ func (e *Engine) Topics(ctx context.Context) ([]Topic, error) {
 		}
 	}
 	e.topicsMu.RUnlock()
-	slices.SortFunc(topics, func(a, b Topic) int { return compareStrings(a.name, b.name) })
+	slices.SortFunc(topics, func(a, b Topic) int { return strings.Compare(a.name, b.name) })
 	return topics, nil
-}
-
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // Cursor implements [EventLog].
@@ -448,6 +439,28 @@ func (e *Engine) Describe(ctx context.Context) (Description, error) {
 	if err := e.ready(ctx); err != nil {
 		return Description{}, fmt.Errorf("describe log %s: %w", e.dir, err)
 	}
-	size := uint64(max(0, e.Stats().DiskBytes))
-	return Description{Backend: BackendSegment, Location: e.dir, SizeBytes: &size, QueueDepth: e.opts.QueueDepth}, nil
+	size := e.Stats().DiskBytes
+	if e.opts.ReadOnly {
+		var err error
+		if size, err = e.sizeOnDisk(); err != nil {
+			return Description{}, fmt.Errorf("describe log %s: %w", e.dir, classify(err))
+		}
+	}
+	bytes := uint64(max(0, size))
+	return Description{Backend: BackendSegment, Location: e.dir, SizeBytes: &bytes, QueueDepth: e.opts.QueueDepth}, nil
+}
+
+// sizeOnDisk adds up the files of a log that another process may be writing.
+func (e *Engine) sizeOnDisk() (int64, error) {
+	entries, err := e.env.FS.ReadDir(".")
+	if err != nil {
+		return 0, err
+	}
+	size := e.stats.segmentBytes.Load()
+	for _, x := range entries {
+		if x.Regular && !strings.HasPrefix(x.Name, "carry-") {
+			size += x.Size
+		}
+	}
+	return size, nil
 }

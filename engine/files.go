@@ -130,6 +130,9 @@ func (c *fileCache) close() {
 
 // read reads and verifies one block into buf.
 func (c *fileCache) read(id segment.Identity, b segment.Block, buf *segment.Buffer) ([]byte, error) {
+	if lostBlock(b) {
+		return nil, &CorruptError{File: segment.FileName(id), Offset: b.Offset, Reason: "no block header that verifies"}
+	}
 	f, err := c.acquire(id)
 	if err != nil {
 		return nil, err
@@ -139,31 +142,71 @@ func (c *fileCache) read(id segment.Identity, b segment.Block, buf *segment.Buff
 }
 
 // blocks lists a segment's blocks: from its footer where it has one that
-// verifies, else from their headers.
+// verifies, else from their headers. What is damaged is in the list as a block
+// without bytes, so that the rest stays readable.
 func (c *fileCache) blocks(id segment.Identity, m *segmentMeta) ([]segment.Block, error) {
 	f, err := c.acquire(id)
 	if err != nil {
 		return nil, err
 	}
 	defer c.release(f)
+	end := m.durable
 	if m.sealed {
 		blocks, err := f.reader.Footer(m.footer, m.durable)
 		if err == nil || corruption(err) == nil {
 			return blocks, err
 		}
-		// The blocks themselves may be whole; Verify reports the footer.
+		end = m.footer.Offset // the blocks may be whole; Verify reports the footer
 	}
-	end := m.durable
-	if m.sealed {
-		end = m.footer.Offset
+	w := blockWalk{m: m}
+	if err := f.reader.WalkSalvage(end, w.block, w.damaged); err != nil {
+		return nil, err
 	}
-	var blocks []segment.Block
-	err = f.reader.Walk(end, func(b segment.Block) error {
-		blocks = append(blocks, b)
-		return nil
-	})
-	return blocks, err
+	w.fillTo(m.last)
+	return w.blocks, nil
 }
+
+// blockWalk collects a segment's blocks, which have dense ids, and puts
+// something in the place of those that are damaged.
+type blockWalk struct {
+	m      *segmentMeta
+	blocks []segment.Block
+	damage int64 // offset of the last damage
+}
+
+func (w *blockWalk) block(b segment.Block) error {
+	if b.First < w.next() || b.Last > w.m.last || b.Last < b.First {
+		return &CorruptError{File: segment.FileName(w.m.id), Offset: b.Offset, Reason: fmt.Sprintf("block of events %d to %d, want event %d", b.First, b.Last, w.next())}
+	}
+	w.fillTo(b.First - 1)
+	w.blocks = append(w.blocks, b)
+	return nil
+}
+
+func (w *blockWalk) damaged(c *segment.CorruptError) error {
+	w.damage = c.Offset
+	return nil
+}
+
+// next is the id that the next block begins with.
+func (w *blockWalk) next() uint64 {
+	if n := len(w.blocks); n > 0 {
+		return w.blocks[n-1].Last + 1
+	}
+	return w.m.first
+}
+
+// fillTo puts a block without bytes in the place of missing events.
+func (w *blockWalk) fillTo(last uint64) {
+	if first := w.next(); first <= last {
+		w.blocks = append(w.blocks, segment.Block{
+			Topic: w.m.id.Topic, Incarnation: w.m.id.Incarnation, First: first, Last: last, Offset: w.damage,
+			FirstPosition: w.m.firstPosition, LastPosition: w.m.lastPosition, MinTime: w.m.minTime, MaxTime: w.m.maxTime, Kinds: w.m.kinds,
+		})
+	}
+}
+
+func lostBlock(b segment.Block) bool { return b.Stored == 0 }
 
 func blockEntry(segmentID uint64, b *segment.Block) index.Entry {
 	return index.Entry{
@@ -207,6 +250,19 @@ func (e *Engine) segmentBlocks(t *topicState, m *segmentMeta) ([]segment.Block, 
 	id := m.id
 	id.UUID = e.uuid
 	return e.files.blocks(id, m)
+}
+
+// expand puts a segment's blocks into the topic's index, where a span stood
+// for them.
+func (v *diskView) expand(m *segmentMeta, blocks []segment.Block) error {
+	entries := make([]index.Entry, len(blocks))
+	for i := range blocks {
+		entries[i] = blockEntry(m.id.ID, &blocks[i])
+	}
+	if err := v.index.Expand(m.id.ID, entries); err != nil {
+		return &CorruptError{File: segment.FileName(m.id), Reason: err.Error()}
+	}
+	return nil
 }
 
 // corruption returns err as a *CorruptError where it, or what it wraps, says

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/seglog/seglog/index"
-	"github.com/seglog/seglog/segment"
 	"github.com/seglog/seglog/wal"
 )
 
@@ -289,15 +287,9 @@ func (e *Engine) takeManifest(l *loadedManifest) {
 }
 
 func (e *Engine) takeTopicLocked(t *topicState, m *topicMeta) {
-	v := &diskView{meta: m, last: m.last()}
-	if len(m.segments) > 0 {
-		v.index = index.New()
-		for _, s := range m.segments {
-			v.index.Add(spanEntry(s))
-		}
-	}
+	v := newDiskView(m)
 	if old := t.disk.Load(); old != nil {
-		v.gaps = old.gaps
+		v.gaps = append(v.gaps, old.salvaged()...)
 		if old.index != nil && sameSegments(old.meta.segments, m.segments) {
 			v.index = old.index // with the blocks that it has loaded
 		}
@@ -308,6 +300,9 @@ func (e *Engine) takeTopicLocked(t *topicState, m *topicMeta) {
 	t.latest.Store(max(t.latest.Load(), m.latest))
 	e.markDirtyLocked(t)
 }
+
+// salvaged are the gaps that the manifest does not know.
+func (v *diskView) salvaged() []gap { return v.gaps[len(v.meta.lost):] }
 
 func sameSegments(a, b []*segmentMeta) bool {
 	return slices.EqualFunc(a, b, func(x, y *segmentMeta) bool { return x.id == y.id && x.last == y.last })
@@ -344,100 +339,8 @@ func (e *Engine) explainGapsLocked() {
 		if v == nil {
 			continue
 		}
-		for i := range v.gaps {
+		for i := len(v.meta.lost); i < len(v.gaps); i++ {
 			v.gaps[i].err = e.report.Damage[len(e.report.Damage)-1]
 		}
 	}
-}
-
-// Verify reads everything that the log holds and reports each place that does
-// not verify to damaged, in the order of topics and events. It goes on behind
-// damage; it returns an error where it could not look everywhere. Progress is
-// told the bytes that were read; either function may be nil.
-func (e *Engine) Verify(damaged func(*CorruptError), progress func(bytes int64)) error {
-	if damaged == nil {
-		damaged = func(*CorruptError) {}
-	}
-	if progress == nil {
-		progress = func(int64) {}
-	}
-	if err := e.poll(); err != nil {
-		return fmt.Errorf("verify log %s: %w", e.dir, classify(err))
-	}
-	for _, d := range e.report.Damage {
-		damaged(d)
-	}
-	e.topicsMu.RLock()
-	nums := sortedKeys(e.byNum)
-	e.topicsMu.RUnlock()
-	for _, num := range nums {
-		e.topicsMu.RLock()
-		t := e.byNum[num]
-		e.topicsMu.RUnlock()
-		if err := e.verifyTopic(t, damaged, progress); err != nil {
-			return fmt.Errorf("verify topic %s: %w", t.name, err)
-		}
-	}
-	return nil
-}
-
-func (e *Engine) verifyTopic(t *topicState, damaged func(*CorruptError), progress func(int64)) error {
-	if v := t.disk.Load(); v != nil {
-		for _, s := range v.meta.segments {
-			if err := e.verifyFooter(t, s, damaged); err != nil {
-				return err
-			}
-		}
-	}
-	r := reader{e: e, t: t, next: t.low.Load()}
-	end := t.visibleLatest(e.visible.Load())
-	var raw RawRecord
-	for r.next <= end {
-		select {
-		case <-e.closed:
-			return ErrClosed
-		default:
-		}
-		err := r.read(&raw)
-		var compacted *CompactedError
-		var corrupt *CorruptError
-		switch {
-		case err == nil:
-			progress(int64(len(raw.Payload) + len(raw.Kind)))
-		case errors.As(err, &compacted):
-			r.next = max(r.next+1, uint64(compacted.First))
-		case errors.As(err, &corrupt):
-			damaged(corrupt)
-			r.next = max(r.next, uint64(corrupt.LastID)) + 1
-			r.it = eventIter{id: 1}
-		default:
-			return err
-		}
-	}
-	return nil
-}
-
-// verifyFooter checks a sealed segment's footer, which reading can do without.
-func (e *Engine) verifyFooter(t *topicState, s *segmentMeta, damaged func(*CorruptError)) error {
-	if !s.sealed {
-		return nil
-	}
-	id := s.id
-	id.UUID = e.uuid
-	f, err := e.files.acquire(id)
-	if err == nil {
-		defer e.files.release(f)
-		_, err = f.reader.Footer(s.footer, s.durable)
-	}
-	if err == nil || errors.Is(err, errNotExist) {
-		return nil // a missing file is reported by reading
-	}
-	if t.low.Load() > s.last {
-		return nil // compacted meanwhile
-	}
-	if c := corruption(err); c != nil {
-		damaged(&CorruptError{Topic: t.name.name, File: segment.FileName(id), Offset: c.Offset, FirstID: EventID(s.first), LastID: EventID(s.last), Reason: "footer: " + c.Reason})
-		return nil
-	}
-	return classify(err)
 }

@@ -46,6 +46,18 @@ type topicMeta struct {
 	segments []*segmentMeta
 	// carried is the block of the topic in a carry file, behind all segments.
 	carried *carriedBlock
+	// lost are events that were carried and no longer verified when they were
+	// to be moved. They lie between segments, in rising order.
+	lost []*lostEvents
+}
+
+// lostEvents are reported wherever they are read; the file with what is left
+// of them is kept.
+type lostEvents struct {
+	first, last uint64
+	carry       uint64
+	offset      int64
+	reason      string
 }
 
 // last is the highest id on disk, in segments or carried; 0: none.
@@ -53,10 +65,25 @@ func (m *topicMeta) last() uint64 {
 	if m.carried != nil {
 		return m.carried.Last
 	}
+	last := uint64(0)
 	if n := len(m.segments); n > 0 {
-		return m.segments[n-1].last
+		last = m.segments[n-1].last
 	}
-	return 0
+	if n := len(m.lost); n > 0 {
+		last = max(last, m.lost[n-1].last)
+	}
+	return last
+}
+
+// lostUpTo is the end of the events that are lost from id next on: next-1
+// where they are not lost.
+func (m *topicMeta) lostUpTo(next uint64) uint64 {
+	for _, l := range m.lost {
+		if l.first == next {
+			next = l.last + 1
+		}
+	}
+	return next - 1
 }
 
 // segmentMeta is one segment file. It is immutable.
@@ -97,6 +124,7 @@ const (
 	itemCursor      = 7
 	itemForget      = 8
 	itemTombstone   = 9
+	itemLost        = 10
 )
 
 // edit builds the bytes of a manifest edit.
@@ -171,6 +199,12 @@ func (e *edit) forget(id uint64) {
 	e.uint(id)
 }
 
+func (e *edit) lost(topic uint64, l *lostEvents) {
+	e.b = append(e.b, itemLost)
+	e.uint(topic, l.first, l.last, l.carry, uint64(l.offset))
+	e.b = appendString(e.b, l.reason)
+}
+
 func (e *edit) tombstone(id segment.Identity) {
 	e.b = append(e.b, itemTombstone)
 	e.identity(id)
@@ -185,6 +219,9 @@ func (s *manifestState) snapshot() []byte {
 		e.topic(m)
 		for _, seg := range m.segments {
 			e.segment(seg)
+		}
+		for _, l := range m.lost {
+			e.lost(num, l)
 		}
 		for _, c := range s.cursors.List(num) {
 			e.cursor(c)
@@ -310,6 +347,8 @@ func (s *manifestState) applyItem(tag byte, r *editReader) error {
 		applyCursor(s.cursors, entry)
 	case itemForget:
 		delete(s.tombstones, r.uint())
+	case itemLost:
+		return s.applyLost(r)
 	case itemTombstone:
 		id := r.identity()
 		s.tombstones[id.ID] = id
@@ -327,7 +366,7 @@ func (s *manifestState) applyTopic(r *editReader) error {
 	}
 	r.b = rest
 	if old := s.topics[m.topic]; old != nil {
-		m.segments = old.segments
+		m.segments, m.lost = old.segments, old.lost
 		m.name = old.name
 		if old.incarnation != m.incarnation || old.name.name != string(name) {
 			return fmt.Errorf("topic %d changes from %s to %q", m.topic, old.name, name)
@@ -336,6 +375,9 @@ func (s *manifestState) applyTopic(r *editReader) error {
 		return err
 	}
 	m.latest, m.low = r.uint(), r.uint()
+	for len(m.lost) > 0 && m.lost[0].last < m.low {
+		m.lost = m.lost[1:]
+	}
 	if carry := r.uint(); carry != 0 {
 		m.carried = &carriedBlock{carry: carry, Block: r.block(m.place)}
 	}
@@ -393,6 +435,24 @@ func replaceSegment(segments []*segmentMeta, m *segmentMeta) []*segmentMeta {
 		return segments
 	}
 	return append(slices.Clip(segments), m)
+}
+
+func (s *manifestState) applyLost(r *editReader) error {
+	topic := r.uint()
+	l := &lostEvents{first: r.uint(), last: r.uint(), carry: r.uint(), offset: r.offset("offset of lost events")}
+	reason, rest, err := cutBytes(r.b)
+	if r.err != nil || err != nil {
+		return errShortEdit
+	}
+	l.reason, r.b = string(reason), rest
+	old := s.topics[topic]
+	if old == nil || l.first == 0 || l.last < l.first {
+		return fmt.Errorf("events %d to %d of topic %d are lost", l.first, l.last, topic)
+	}
+	t := *old
+	t.lost = append(slices.Clip(old.lost), l)
+	s.topics[topic] = &t
+	return nil
 }
 
 func (s *manifestState) applyDropSegment(r *editReader) error {

@@ -179,12 +179,8 @@ func (r *reader) expand(v *diskView, n index.Entry) error {
 	if err != nil {
 		return r.e.readError(r.t, id, r.next, m.last, err)
 	}
-	entries := make([]index.Entry, len(blocks))
-	for i := range blocks {
-		entries[i] = blockEntry(m.id.ID, &blocks[i])
-	}
-	if err := v.index.Expand(m.id.ID, entries); err != nil {
-		return r.e.readError(r.t, id, r.next, m.last, &CorruptError{File: segment.FileName(id), Reason: err.Error()})
+	if err := v.expand(m, blocks); err != nil {
+		return r.e.readError(r.t, id, r.next, m.last, err)
 	}
 	return nil
 }

@@ -196,17 +196,47 @@ func (e *Engine) loadTopic(t *topicState, m *topicMeta) {
 	t.latest.Store(m.latest)
 	t.low.Store(m.low)
 	t.assigned, t.assignedLow = m.latest, m.low
-	if len(m.segments) == 0 && m.carried == nil {
-		return
+	if m.last() > 0 {
+		t.disk.Store(newDiskView(m))
 	}
-	v := &diskView{meta: m, last: m.last()}
-	if len(m.segments) > 0 {
-		v.index = index.New()
-		for _, s := range m.segments {
-			v.index.Add(spanEntry(s))
+}
+
+// newDiskView shows what a manifest says of a topic; segments' blocks are
+// loaded when they are needed.
+func newDiskView(m *topicMeta) *diskView {
+	v := &diskView{meta: m, last: m.last(), gaps: m.gaps()}
+	if len(m.segments) == 0 {
+		return v
+	}
+	v.index = index.New()
+	lost := m.lost
+	for _, s := range m.segments {
+		for len(lost) > 0 && lost[0].first < s.first {
+			v.index.Add(lost[0].entry())
+			lost = lost[1:]
 		}
+		v.index.Add(spanEntry(s))
 	}
-	t.disk.Store(v)
+	for _, l := range lost {
+		v.index.Add(l.entry())
+	}
+	return v
+}
+
+// entry keeps the place of lost events in the index, whose ids are dense.
+func (l *lostEvents) entry() index.Entry {
+	return index.Entry{First: l.first, Last: l.last, Segment: l.carry}
+}
+
+// gaps are the lost events as readers report them.
+func (m *topicMeta) gaps() []gap {
+	var gaps []gap
+	for _, l := range m.lost {
+		gaps = append(gaps, gap{first: l.first, last: l.last, err: &CorruptError{
+			File: segment.FileName(segment.Identity{ID: l.carry}), Offset: l.offset, Reason: l.reason,
+		}})
+	}
+	return gaps
 }
 
 // replay applies the WAL behind the checkpoint.
@@ -238,11 +268,20 @@ func (m *topicMeta) check(file string) error {
 		return &CorruptError{Topic: m.name.name, File: file, Reason: fmt.Sprintf(format, args...)}
 	}
 	next := uint64(0)
+	if len(m.lost) > 0 && (len(m.segments) == 0 || m.lost[0].first < m.segments[0].first) {
+		next = m.lost[0].first
+	}
 	for _, s := range m.segments {
+		if next != 0 {
+			next = m.lostUpTo(next) + 1
+		}
 		if next != 0 && s.first != next {
 			return bad("segment %d begins at event %d, want %d", s.id.ID, s.first, next)
 		}
 		next = s.last + 1
+	}
+	if next != 0 {
+		next = m.lostUpTo(next) + 1
 	}
 	if c := m.carried; c != nil {
 		if next != 0 && c.First != next {

@@ -36,8 +36,8 @@ type diskView struct {
 	index *index.Index // nil: no segments
 	// last is the highest id on disk.
 	last uint64
-	// gaps are ids that are lost to damage; only where the log was opened
-	// read-only in spite of it. Sorted.
+	// gaps are ids that are lost to damage: first those that the manifest
+	// knows, then those of a WAL that was opened read-only in spite of it.
 	gaps []gap
 }
 
