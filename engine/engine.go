@@ -218,10 +218,10 @@ func (e *Engine) waitIdle() {
 // is missing.
 func (e *Engine) closeClean() error {
 	e.c.mu.Lock()
-	failed := e.c.failed
+	healthy := e.c.failed == nil
 	e.c.mu.Unlock()
-	if failed != nil {
-		return nil // who appended has heard of it
+	if !healthy {
+		return nil // who appended has heard of the failure
 	}
 	if e.unchanged() {
 		return nil

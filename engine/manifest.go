@@ -256,7 +256,7 @@ func (l *loadedManifest) readFrame(r *frameReader) (done bool, err error) {
 	if copies[0], err = r.read(l.size, l.seq, 0); err != nil {
 		return false, err
 	}
-	second := int64(-1)
+	var second int64
 	if copies[0].headerOK {
 		second = l.size + copies[0].span()
 	} else if second, err = r.findCopy(l.size, l.seq); err != nil {
