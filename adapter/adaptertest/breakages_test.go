@@ -20,7 +20,7 @@ import (
 // breakages are things that backends get wrong, each with rules that must see
 // it. Those with hangs are seen by waiting in vain.
 var breakages = slices.Concat(valueBreakages, appendBreakages, readBreakages, subscribeBreakages, lagBreakages,
-	cursorBreakages, topicsBreakages, compactBreakages, closeBreakages, reopenBreakages, commitBreakages, rawBreakages)
+	cursorBreakages, topicsBreakages, compactBreakages, closeBreakages, reopenBreakages, consumersBreakages, commitBreakages, rawBreakages)
 
 type namedBreakage struct {
 	name   string
@@ -839,4 +839,63 @@ var rawBreakages = []namedBreakage{
 		}}
 	}, []string{"Raw/SameAsRead"}},
 	{"lends after closing", false, func() breakage { return breakage{rawClosed: true} }, []string{"Raw/CloseEndsIt"}},
+}
+
+var consumersBreakages = []namedBreakage{
+	{"lists consumers in any order", false, func() breakage {
+		return breakage{consumers: func(l *memory.Log, ctx context.Context, topic engine.Topic) ([]engine.ConsumerInfo, error) {
+			infos, err := l.Consumers(ctx, topic)
+			slices.Reverse(infos)
+			return infos, err
+		}}
+	}, []string{"Consumers/ListedByID"}},
+	{"counts lag from the first event", false, func() breakage {
+		return breakage{consumers: func(l *memory.Log, ctx context.Context, topic engine.Topic) ([]engine.ConsumerInfo, error) {
+			infos, err := l.Consumers(ctx, topic)
+			for i := range infos {
+				infos[i].Lag = uint64(latestOf(l, topic))
+			}
+			return infos, err
+		}}
+	}, []string{"Consumers/ListedByID", "Consumers/StayAfterReopening"}},
+	{"rewinds instead of deleting a cursor", false, func() breakage {
+		return breakage{forget: func(l *memory.Log, ctx context.Context, topic engine.Topic, consumer engine.ConsumerID) error {
+			return l.Ack(ctx, topic, consumer, 0)
+		}}
+	}, []string{"Consumers/DeletedCursorsAreGone", "Consumers/StayAfterReopening"}},
+	{"forgets nothing and says nothing", false, func() breakage {
+		return breakage{forget: func(*memory.Log, context.Context, engine.Topic, engine.ConsumerID) error { return nil }}
+	}, []string{"Consumers/DeletedCursorsAreGone", "Consumers/BadCallsAreRefused"}},
+}
+
+var asyncBreakages = []struct {
+	name   string
+	hook   asyncHook
+	breaks []string
+}{
+	{"appends twice", func(e *engine.Engine, ctx context.Context, topic engine.Topic, event engine.Event, opts []engine.AppendOption) *engine.Pending {
+		_, _ = e.AppendAsync(ctx, topic, event, opts...).Wait(ctx)
+		return e.AppendAsync(ctx, topic, event, opts...)
+	}, []string{"Async/HandlesCompleteInOrder", "Async/ExpectLatestIsHonoured"}},
+	{"mends what it should refuse", func(e *engine.Engine, ctx context.Context, topic engine.Topic, event engine.Event, opts []engine.AppendOption) *engine.Pending {
+		if event.Validate() != nil {
+			event = withPayload("null")
+		}
+		return e.AppendAsync(ctx, topic, event, opts...)
+	}, []string{"Async/RefusalsLeaveNoTrace"}},
+	{"ignores contexts that ended", func(e *engine.Engine, ctx context.Context, topic engine.Topic, event engine.Event, opts []engine.AppendOption) *engine.Pending {
+		return e.AppendAsync(context.WithoutCancel(ctx), topic, event, opts...)
+	}, []string{"Async/RefusalsLeaveNoTrace"}},
+	{"answers with the first handle for ever", func() asyncHook {
+		var first *engine.Pending
+		return func(e *engine.Engine, ctx context.Context, topic engine.Topic, event engine.Event, opts []engine.AppendOption) *engine.Pending {
+			if p := e.AppendAsync(ctx, topic, event, opts...); first == nil {
+				first = p
+			}
+			return first
+		}
+	}(), []string{"Async/HandlesCompleteInOrder"}},
+	{"drops what is in flight when flushed", func(e *engine.Engine, ctx context.Context, topic engine.Topic, event engine.Event, opts []engine.AppendOption) *engine.Pending {
+		return e.AppendAsync(ctx, engine.MustTopic("elsewhere"), event, opts...)
+	}, []string{"Async/FlushWaitsForThem", "Async/HandlesCompleteInOrder"}},
 }

@@ -3,6 +3,7 @@ package adaptertest
 import (
 	"context"
 	"iter"
+	"testing"
 
 	"github.com/seglog/seglog/adapter/memory"
 	"github.com/seglog/seglog/engine"
@@ -31,6 +32,8 @@ type breakage struct {
 	flush       func(l *memory.Log, ctx context.Context) error
 	describe    func(l *memory.Log, ctx context.Context) (engine.Description, error)
 	commit      func(l *memory.Log, ctx context.Context, b *engine.Batch) (engine.Committed, error)
+	consumers   func(l *memory.Log, ctx context.Context, topic engine.Topic) ([]engine.ConsumerInfo, error)
+	forget      func(l *memory.Log, ctx context.Context, topic engine.Topic, consumer engine.ConsumerID) error
 	close       func(l *memory.Log) error
 	reopened    func(l *memory.Log)
 	raw         func(r *engine.RawRecord)
@@ -137,6 +140,20 @@ func (l *broken) Commit(ctx context.Context, b *engine.Batch) (engine.Committed,
 	return l.Log.Commit(ctx, b)
 }
 
+func (l *broken) Consumers(ctx context.Context, topic engine.Topic) ([]engine.ConsumerInfo, error) {
+	if l.b.consumers != nil {
+		return l.b.consumers(l.Log, ctx, topic)
+	}
+	return l.Log.Consumers(ctx, topic)
+}
+
+func (l *broken) DeleteCursor(ctx context.Context, topic engine.Topic, consumer engine.ConsumerID) error {
+	if l.b.forget != nil {
+		return l.b.forget(l.Log, ctx, topic, consumer)
+	}
+	return l.Log.DeleteCursor(ctx, topic, consumer)
+}
+
 func (l *broken) Close() error {
 	if l.b.close != nil {
 		return l.b.close(l.Log)
@@ -188,4 +205,30 @@ func backendOf(make func() breakage) backend {
 			return open(memory.Options{MaxEventBytes: maxEvent, MaxCommitBytes: maxCommit})
 		},
 	}
+}
+
+// brokenAsync is the segmented log, the only one that appends asynchronously,
+// with that call replaced; nil: not broken.
+type brokenAsync struct {
+	*engine.Engine
+	append asyncHook
+}
+
+type asyncHook = func(e *engine.Engine, ctx context.Context, topic engine.Topic, event engine.Event, opts []engine.AppendOption) *engine.Pending
+
+func (l *brokenAsync) AppendAsync(ctx context.Context, topic engine.Topic, event engine.Event, opts ...engine.AppendOption) *engine.Pending {
+	if l.append != nil {
+		return l.append(l.Engine, ctx, topic, event, opts)
+	}
+	return l.Engine.AppendAsync(ctx, topic, event, opts...)
+}
+
+func asyncBackend(t *testing.T, hook asyncHook) backend {
+	return backend{open: func() engine.EventLog {
+		e, err := engine.Open(t.TempDir(), engine.Options{Sync: engine.SyncNever, WALBytes: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &brokenAsync{e, hook}
+	}}
 }

@@ -76,7 +76,9 @@ func groups() []group {
 		{"Compact", compactRules},
 		{"Close", closeRules},
 		{"Reopen", reopenRules},
+		{"Consumers", consumersRules},
 		{"Commit", commitRules},
+		{"Async", asyncRules},
 		{"Raw", rawRules},
 	}
 }

@@ -342,6 +342,47 @@ func (l *Log) Cursor(ctx context.Context, topic engine.Topic, consumer engine.Co
 	return c.id, ok, nil
 }
 
+// Consumers returns the consumers of topic, sorted by id.
+func (l *Log) Consumers(ctx context.Context, topic engine.Topic) ([]engine.ConsumerInfo, error) {
+	if err := topic.Validate(); err != nil {
+		return nil, fmt.Errorf("consumers: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(ctx); err != nil {
+		return nil, fmt.Errorf("consumers of topic %s: %w", topic, err)
+	}
+	var infos []engine.ConsumerInfo
+	for key, c := range l.cursors {
+		if key.topic == topic {
+			infos = append(infos, engine.ConsumerInfo{
+				Consumer: key.consumer,
+				Cursor:   c.id,
+				AckedAt:  c.ackedAt,
+				Lag:      uint64(l.latestLocked(topic) - c.id),
+			})
+		}
+	}
+	slices.SortFunc(infos, func(a, b engine.ConsumerInfo) int {
+		return cmp.Compare(a.Consumer.String(), b.Consumer.String())
+	})
+	return infos, nil
+}
+
+// DeleteCursor forgets a consumer of topic; one that has no cursor is fine.
+func (l *Log) DeleteCursor(ctx context.Context, topic engine.Topic, consumer engine.ConsumerID) error {
+	if err := validate(topic, consumer); err != nil {
+		return fmt.Errorf("delete cursor: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(ctx); err != nil {
+		return fmt.Errorf("delete cursor of consumer %q on topic %s: %w", consumer, topic, err)
+	}
+	delete(l.cursors, cursorKey{topic, consumer})
+	return nil
+}
+
 // Latest returns the highest id ever assigned in topic, if there is one.
 func (l *Log) Latest(ctx context.Context, topic engine.Topic) (id engine.EventID, ok bool, err error) {
 	if err := topic.Validate(); err != nil {
