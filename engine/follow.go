@@ -245,19 +245,22 @@ func (e *Engine) afterRecycling() error {
 // rereadManifest takes the manifest as it is now. It may be ahead of the
 // frames that were read.
 func (e *Engine) rereadManifest() error {
-	entries, err := e.env.FS.ReadDir(".")
-	if err != nil {
-		return fmt.Errorf("list files: %w", err)
+	for range 10 { // it may be replaced between listing and opening
+		entries, err := e.env.FS.ReadDir(".")
+		if err != nil {
+			return fmt.Errorf("list files: %w", err)
+		}
+		l, _, err := e.findManifest(entries)
+		if errors.Is(err, errNotExist) || err == nil && l == nil {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		e.takeManifest(l)
+		return nil
 	}
-	l, _, err := e.findManifest(entries)
-	if errors.Is(err, errNotExist) || err == nil && l == nil {
-		return nil // it is being replaced: the next frame says so again
-	}
-	if err != nil {
-		return err
-	}
-	e.takeManifest(l)
-	return nil
+	return nil // the next frame says so again
 }
 
 // takeManifest makes the topics show what the manifest knows. What a topic has

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -54,8 +55,47 @@ func (r *reader) read(raw *RawRecord) error {
 	return nil
 }
 
-// fill finds the block or chunk with the event r.next.
+// fill finds the block or chunk with the event r.next. A checkpoint may have
+// moved the event since the view was loaded, and removed the file that it was
+// in: then it is looked for again.
 func (r *reader) fill() error {
+	for {
+		tail := r.t.tail.Load() // before the disk: what leaves the tail is on disk by then
+		v := r.t.disk.Load()
+		err := r.fillFrom(tail, v)
+		if err == nil || !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		moved, lookErr := r.e.moved(r.t, v)
+		if lookErr != nil {
+			return lookErr
+		}
+		if !moved {
+			return err
+		}
+	}
+}
+
+// moved says whether the topic's events may be elsewhere than in v by now. A
+// follower asks the manifest, which knows before a file is removed.
+func (e *Engine) moved(t *topicState, v *diskView) (bool, error) {
+	f := e.follower
+	if f == nil || t.disk.Load() != v {
+		return t.disk.Load() != v, nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := f.manifest
+	if known == nil || t.disk.Load() != v {
+		return t.disk.Load() != v, nil
+	}
+	if err := e.rereadManifest(); err != nil {
+		return false, err
+	}
+	return f.manifest.gen != known.gen || f.manifest.size != known.size, nil
+}
+
+func (r *reader) fillFrom(tail *tail, v *diskView) error {
 	if low := r.t.low.Load(); r.next < low {
 		return &CompactedError{First: EventID(low)}
 	}
@@ -64,8 +104,6 @@ func (r *reader) fill() error {
 		r.chunks = r.chunks[1:]
 		return nil
 	}
-	tail := r.t.tail.Load() // before the disk: what leaves the tail is on disk by then
-	v := r.t.disk.Load()
 	if v != nil {
 		if g := v.gapAt(r.next); g != nil {
 			return g.errorFor(r.t, r.next)

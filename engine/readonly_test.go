@@ -3,9 +3,13 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seglog/seglog/engine"
+	"github.com/seglog/seglog/internal/env"
+	"github.com/seglog/seglog/internal/vfs"
 )
 
 func mustEvent(t testing.TB, kind string, payload any) engine.Event {
@@ -72,4 +76,91 @@ func TestReadOnlyFollowsWriter(t *testing.T) {
 	if err := <-failed; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// openHook is a disk that calls before, once, when a carry file is to be opened
+// for reading.
+type openHook struct {
+	vfs.FS
+	before func()
+}
+
+func (h *openHook) OpenRead(name string) (vfs.File, error) {
+	if before := h.before; before != nil && strings.HasPrefix(name, "carry-") {
+		h.before = nil
+		before()
+	}
+	return h.FS.OpenRead(name)
+}
+
+// TestReadFindsWhatACheckpointMoves moves an event, and removes the file that
+// held it, after a reader has looked up where it is.
+func TestReadFindsWhatACheckpointMoves(t *testing.T) {
+	for _, readOnly := range []bool{false, true} {
+		t.Run(fmt.Sprintf("readOnly=%v", readOnly), func(t *testing.T) {
+			hook := &openHook{FS: vfs.NewSim(1)}
+			world := env.OS(hook)
+			world.Inline = true
+			open := func(o engine.Options) *engine.Engine {
+				log, err := engine.OpenEnv(world, "sim", o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { log.Close() })
+				return log
+			}
+			w := open(engine.Options{WALBytes: 1 << 20, BlockBytes: 512})
+			topic := engine.MustTopic("jobs")
+			fill := func(from, to int) {
+				for i := from; i <= to; i++ {
+					if _, err := w.Append(t.Context(), topic, mustEvent(t, "job", i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := w.Checkpoint(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fill(1, 3)
+			r := w
+			if readOnly {
+				r = open(engine.Options{ReadOnly: true})
+			}
+			carry := carryFiles(t, hook)
+			hook.before = func() {
+				fill(4, 100)
+				fill(101, 101)
+			}
+			next := engine.EventID(1)
+			for rec, err := range r.Read(t.Context(), topic, engine.ReadOptions{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if rec.ID != next || string(rec.Payload) != fmt.Sprint(next) {
+					t.Fatalf("event %d has payload %s, want event %d", rec.ID, rec.Payload, next)
+				}
+				next++
+			}
+			if next != 4 {
+				t.Fatalf("read %d events, want the 3 that were there", next-1)
+			}
+			if now := carryFiles(t, hook); slices.ContainsFunc(carry, func(name string) bool { return slices.Contains(now, name) }) {
+				t.Fatalf("carry files were %v and are %v: nothing moved", carry, now)
+			}
+		})
+	}
+}
+
+func carryFiles(t *testing.T, fs vfs.FS) (names []string) {
+	t.Helper()
+	entries, err := fs.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name, "carry-") {
+			names = append(names, e.Name)
+		}
+	}
+	return names
 }
