@@ -129,11 +129,15 @@ func (e *Engine) submit(ctx context.Context, ops []op) error {
 // await waits for the outcome of a queued change, and leads when told to.
 func (e *Engine) await(ctx context.Context, g *group, w *waiter) error {
 	var sig waiterSignal
-	select {
-	case sig = <-w.ch:
-	case <-ctx.Done():
-		if sig = e.abandon(w); sig == 0 {
-			return fmt.Errorf("%w; the change may or may not be kept", ctx.Err())
+	if ended := ctx.Done(); ended == nil {
+		sig = <-w.ch // cheaper than a select
+	} else {
+		select {
+		case sig = <-w.ch:
+		case <-ended:
+			if sig = e.abandon(w); sig == 0 {
+				return fmt.Errorf("%w; the change may or may not be kept", ctx.Err())
+			}
 		}
 	}
 	if sig == signalLead {

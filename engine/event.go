@@ -68,11 +68,11 @@ func (e Event) Validate() error {
 	if len(e.Payload) == 0 {
 		return fmt.Errorf("%w: event of kind %q has no payload; the JSON value null is one", ErrInvalidEvent, e.Kind)
 	}
-	if !json.Valid(e.Payload) {
+	if !validJSON(e.Payload) {
+		if !utf8.Valid(e.Payload) {
+			return fmt.Errorf("%w: payload of kind %q is not valid UTF-8", ErrInvalidEvent, e.Kind)
+		}
 		return fmt.Errorf("%w: payload of kind %q is not one JSON value: %s", ErrInvalidEvent, e.Kind, abbreviate(e.Payload))
-	}
-	if !utf8.Valid(e.Payload) {
-		return fmt.Errorf("%w: payload of kind %q is not valid UTF-8", ErrInvalidEvent, e.Kind)
 	}
 	return nil
 }
