@@ -463,11 +463,11 @@ func (w *flush) continueSegment(t *topicState, m *segmentMeta) (*openSegment, er
 			return w.opened(&openSegment{w: sw, id: id, blocks: blocks}), nil
 		}
 	}
-	if err == nil || corruption(err) != nil || errors.Is(err, errNotExist) {
-		w.e.writers.distrust(m.id.ID)
-		return nil, nil
+	if err != nil && corruption(err) == nil && !errors.Is(err, errNotExist) {
+		return nil, err
 	}
-	return nil, err
+	w.e.writers.distrust(m.id.ID)
+	return nil, nil //nolint:nilerr // damage is no failure: the caller begins another file
 }
 
 // create makes a file with an id that no other one has.

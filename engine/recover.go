@@ -308,8 +308,10 @@ func (l *loadedManifest) checkEvidence(h *wal.Header) error {
 	case h.ManifestGen < l.gen:
 		return nil
 	case h.ManifestLen > l.size:
-		return &CorruptError{File: manifestName(l.gen), Offset: l.size,
-			Reason: fmt.Sprintf("frames verify up to offset %d, but the write-ahead log knows %d bytes to be durable", l.size, h.ManifestLen)}
+		return &CorruptError{
+			File: manifestName(l.gen), Offset: l.size,
+			Reason: fmt.Sprintf("frames verify up to offset %d, but the write-ahead log knows %d bytes to be durable", l.size, h.ManifestLen),
+		}
 	}
 	for i := range l.damage {
 		if l.damage[i].frameEnd <= h.ManifestLen {
