@@ -220,6 +220,15 @@ type manifestDamage struct {
 // readManifest reads one manifest file and applies its frames. The error is a
 // *CorruptError where neither copy of a frame that must be there verifies.
 func readManifest(fs vfs.FS, gen uint64) (*loadedManifest, error) {
+	l, err := readManifestFrames(fs, gen)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// readManifestFrames also returns what the frames before damage say.
+func readManifestFrames(fs vfs.FS, gen uint64) (*loadedManifest, error) {
 	name := manifestName(gen)
 	f, err := fs.OpenRead(name)
 	if err != nil {
@@ -235,7 +244,7 @@ func readManifest(fs vfs.FS, gen uint64) (*loadedManifest, error) {
 	for {
 		done, err := l.readFrame(r)
 		if err != nil {
-			return nil, err
+			return l, err
 		}
 		if done {
 			break

@@ -8,55 +8,84 @@ import (
 )
 
 // Verify reads everything that the log holds and reports each place that does
-// not verify to damaged. It goes on behind damage; it returns an error where
-// it could not look everywhere. Progress is told how many bytes of events were
-// read; either function may be nil.
+// not verify to damaged, for each topic that has lost events there. It goes on
+// behind damage; it returns an error where it could not look everywhere.
+// Progress is told how many bytes of events were read; either function may be
+// nil.
 func (e *Engine) Verify(damaged func(*CorruptError), progress func(bytes int64)) error {
-	if damaged == nil {
-		damaged = func(*CorruptError) {}
+	v, err := e.newVerifier(damaged)
+	if err != nil {
+		return err
 	}
 	if progress == nil {
 		progress = func(int64) {}
 	}
-	if err := e.poll(); err != nil {
-		return fmt.Errorf("verify log %s: %w", e.dir, classify(err))
-	}
-	v := &verifier{e: e, progress: progress, seen: map[string]bool{}, report: damaged}
 	for _, d := range e.report.Damage {
 		v.damaged(d)
 	}
-	if err := v.carries(); err != nil {
-		return fmt.Errorf("verify log %s: %w", e.dir, err)
+	for _, t := range v.topics {
+		if err := v.events(t, progress); err != nil {
+			return fmt.Errorf("verify topic %s: %w", t.name, err)
+		}
 	}
+	return v.files()
+}
+
+// VerifyFiles reports what reading every event steps over: damage to footers,
+// to the headers of files and blocks, and between blocks. With reading it sees
+// all that [Engine.Verify] does.
+func (e *Engine) VerifyFiles(damaged func(*CorruptError)) error {
+	v, err := e.newVerifier(damaged)
+	if err != nil {
+		return err
+	}
+	return v.files()
+}
+
+// verifier looks at each event, and then at each file as a whole.
+type verifier struct {
+	e      *Engine
+	topics []*topicState
+	report func(*CorruptError)
+	seen   map[CorruptError]bool // reported; those of files without what is lost there
+}
+
+func (e *Engine) newVerifier(damaged func(*CorruptError)) (*verifier, error) {
+	if err := e.poll(); err != nil {
+		return nil, fmt.Errorf("verify log %s: %w", e.dir, classify(err))
+	}
+	if damaged == nil {
+		damaged = func(*CorruptError) {}
+	}
+	v := &verifier{e: e, seen: map[CorruptError]bool{}, report: damaged}
 	e.topicsMu.RLock()
-	nums := sortedKeys(e.byNum)
-	e.topicsMu.RUnlock()
-	for _, num := range nums {
-		e.topicsMu.RLock()
-		t := e.byNum[num]
-		e.topicsMu.RUnlock()
-		if err := v.topic(t); err != nil {
+	defer e.topicsMu.RUnlock()
+	for _, num := range sortedKeys(e.byNum) {
+		v.topics = append(v.topics, e.byNum[num])
+	}
+	return v, nil
+}
+
+// damaged reports a place once for each range of events that is lost there.
+func (v *verifier) damaged(c *CorruptError) {
+	place := CorruptError{File: c.File, Offset: c.Offset}
+	lost := CorruptError{Topic: c.Topic, File: c.File, Offset: c.Offset, FirstID: c.FirstID}
+	if !v.seen[lost] {
+		v.report(c)
+	}
+	v.seen[lost], v.seen[place] = true, true
+}
+
+func (v *verifier) files() error {
+	if err := v.carries(); err != nil {
+		return fmt.Errorf("verify log %s: %w", v.e.dir, err)
+	}
+	for _, t := range v.topics {
+		if err := v.segments(t); err != nil {
 			return fmt.Errorf("verify topic %s: %w", t.name, err)
 		}
 	}
 	return nil
-}
-
-// verifier looks at each file as a whole, for what reading steps over, and at
-// each event.
-type verifier struct {
-	e        *Engine
-	progress func(int64)
-	report   func(*CorruptError)
-	seen     map[string]bool // places that were reported
-}
-
-func (v *verifier) damaged(c *CorruptError) {
-	place := fmt.Sprintf("%s@%d", c.File, c.Offset)
-	if !v.seen[place] {
-		v.seen[place] = true
-		v.report(c)
-	}
 }
 
 // carries looks at the headers and gaps of the carry files.
@@ -92,16 +121,17 @@ func (e *Engine) carryFiles() []*carryMeta {
 	return files
 }
 
-// topic looks at the topic's segments, and then at its events.
-func (v *verifier) topic(t *topicState) error {
-	if d := t.disk.Load(); d != nil {
-		for _, m := range d.meta.segments {
-			if err := v.segment(t, m); err != nil {
-				return err
-			}
+func (v *verifier) segments(t *topicState) error {
+	d := t.disk.Load()
+	if d == nil {
+		return nil
+	}
+	for _, m := range d.meta.segments {
+		if err := v.segment(t, m); err != nil {
+			return err
 		}
 	}
-	return v.events(t)
+	return nil
 }
 
 func (v *verifier) segment(t *topicState, m *segmentMeta) error {
@@ -139,7 +169,9 @@ func (v *verifier) damagedIn(t *topicState, err error) {
 			return // compacted
 		}
 	}
-	v.damaged(&c)
+	if !v.seen[CorruptError{File: c.File, Offset: c.Offset}] {
+		v.damaged(&c)
+	}
 }
 
 // unreadable lets missing files pass: reading the events reports them, unless
@@ -166,7 +198,7 @@ func (v *verifier) footer(t *topicState, id segment.Identity, m *segmentMeta) er
 	return v.unreadable(err)
 }
 
-func (v *verifier) events(t *topicState) error {
+func (v *verifier) events(t *topicState, progress func(int64)) error {
 	e := v.e
 	r := reader{e: e, t: t, next: t.low.Load()}
 	end := t.visibleLatest(e.visible.Load())
@@ -182,7 +214,7 @@ func (v *verifier) events(t *topicState) error {
 		var corrupt *CorruptError
 		switch {
 		case err == nil:
-			v.progress(int64(len(raw.Payload) + len(raw.Kind)))
+			progress(int64(len(raw.Payload) + len(raw.Kind)))
 		case errors.As(err, &compacted):
 			r.next = max(r.next+1, uint64(compacted.First))
 		case errors.As(err, &corrupt):
