@@ -1,0 +1,171 @@
+// Package model is the reference that every test of a log compares with: maps
+// and slices, no disk, no concurrency, nothing clever.
+//
+// A [Log] is immutable. Applying an operation gives the next one, so a test
+// can keep the states before and after an operation whose outcome it does not
+// know. A [View] is what a real log shows; [View.Diff] compares the two.
+package model
+
+import (
+	"maps"
+	"sort"
+
+	"github.com/seglog/seglog/engine"
+	"github.com/seglog/seglog/fuzz/script"
+)
+
+// Log is the state of a log that was handed a sequence of operations.
+type Log struct {
+	topics  map[string]topic
+	cursors map[cursor]uint64
+	events  uint64 // ever appended, over all topics
+}
+
+type topic struct {
+	first   uint64 // lowest readable id
+	entries []entry
+}
+
+type entry struct {
+	event engine.Event
+	order uint64 // over all topics, from 1
+}
+
+type cursor struct{ topic, consumer string }
+
+func (t topic) latest() uint64 { return t.first + uint64(len(t.entries)) - 1 }
+
+// New returns an empty log.
+func New() *Log {
+	return &Log{topics: map[string]topic{}, cursors: map[cursor]uint64{}}
+}
+
+// Result is the answer that an operation must get.
+type Result struct {
+	First, Last uint64
+	Report      engine.CompactReport
+	Err         error // a sentinel for errors.Is
+}
+
+// Latest returns the highest id ever assigned in a topic; 0: none.
+func (l *Log) Latest(name string) uint64 {
+	if t, ok := l.topics[name]; ok {
+		return t.latest()
+	}
+	return 0
+}
+
+// Events returns how many events were ever appended.
+func (l *Log) Events() uint64 { return l.events }
+
+// Apply returns the log after op, and op's answer. A refused operation, and
+// one that is no business of the log, gives l itself.
+func (l *Log) Apply(op script.Op) (*Log, Result) {
+	next := &Log{topics: maps.Clone(l.topics), cursors: maps.Clone(l.cursors), events: l.events}
+	r := next.apply(op)
+	if r.Err != nil {
+		return l, r
+	}
+	return next, r
+}
+
+func (l *Log) apply(op script.Op) Result {
+	switch op.Kind {
+	case script.Append, script.Batch, script.Async:
+		if len(op.Events) == 0 {
+			return Result{}
+		}
+		if op.Expect != nil && *op.Expect != l.Latest(op.Topic) {
+			return Result{Err: engine.ErrConflict}
+		}
+		return l.append(op)
+	case script.Ack:
+		return l.ack(op, l)
+	case script.DeleteCursor:
+		delete(l.cursors, cursor{op.Topic, op.Consumer})
+	case script.Compact:
+		return Result{Report: l.compact(op.Topic, op.ID)}
+	case script.Commit:
+		return l.commit(op)
+	}
+	return Result{}
+}
+
+func (l *Log) append(op script.Op) Result {
+	t, ok := l.topics[op.Topic]
+	if !ok {
+		t.first = 1
+	}
+	r := Result{First: t.latest() + 1}
+	entries := make([]entry, len(t.entries), len(t.entries)+len(op.Events))
+	copy(entries, t.entries)
+	for _, s := range op.Events {
+		l.events++
+		entries = append(entries, entry{s.Event(), l.events})
+	}
+	t.entries = entries
+	l.topics[op.Topic] = t
+	r.Last = t.latest()
+	return r
+}
+
+// ack moves a cursor; the ids that it may name are those of before.
+func (l *Log) ack(op script.Op, before *Log) Result {
+	if op.ID > before.Latest(op.Topic) {
+		return Result{Err: engine.ErrBeyondLatest}
+	}
+	l.cursors[cursor{op.Topic, op.Consumer}] = op.ID
+	return Result{}
+}
+
+func (l *Log) compact(name string, before uint64) engine.CompactReport {
+	t, ok := l.topics[name]
+	if !ok {
+		return engine.CompactReport{}
+	}
+	n := uint64(0)
+	if before >= t.first {
+		n = min(before-t.first+1, uint64(len(t.entries)))
+	}
+	t.first += n
+	t.entries = t.entries[n:]
+	l.topics[name] = t
+	latest := engine.EventID(t.latest())
+	return engine.CompactReport{Removed: n, Remaining: uint64(len(t.entries)), Latest: &latest}
+}
+
+// commit does the parts in order. Expectations are about the log as it was.
+func (l *Log) commit(op script.Op) Result {
+	before := &Log{topics: maps.Clone(l.topics)}
+	var r Result
+	for _, p := range op.Parts {
+		if p.Kind == script.Expect && p.ID != before.Latest(p.Topic) {
+			return Result{Err: engine.ErrConflict}
+		}
+	}
+	for _, p := range op.Parts {
+		switch p.Kind {
+		case script.Append, script.Batch:
+			a := l.append(p)
+			if r.First == 0 {
+				r.First = a.First
+			}
+			r.Last = a.Last
+		case script.Ack:
+			if a := l.ack(p, l); a.Err != nil {
+				return a
+			}
+		}
+	}
+	return r
+}
+
+// topicNames returns the topics that were ever appended to, sorted.
+func (l *Log) topicNames() []string {
+	var names []string
+	for name := range l.topics {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
