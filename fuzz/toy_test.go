@@ -317,4 +317,3 @@ func (l *toyLog) release() error {
 	}
 	return nil
 }
-
