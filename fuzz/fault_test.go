@@ -47,9 +47,12 @@ func (s *saboteur) enumerate() error {
 // loss of power right then keeps its promises, and so does going on.
 func (s *saboteur) fail(at int, name string, count int) error {
 	r := rig.New(s.target, s.Options, 1)
-	ops := append([]script.Op{{Kind: script.Fault, N: int64(at), Error: name, Count: count}}, s.Ops...)
 	s.runs.add(1)
-	if err := r.Run(ops); err != nil && !errors.Is(err, rig.ErrDead) {
+	err := r.Do(script.Op{Kind: script.Fault, N: int64(at), Error: name, Count: count})
+	if err != nil {
+		return err
+	}
+	if err := r.Run(s.Ops); err != nil && !errors.Is(err, rig.ErrDead) {
 		return fmt.Errorf("%w\nlast file operations:\n%s", err, tail(r.Disk, 25))
 	}
 	s.failed.add(r.Counts.Failed)

@@ -37,9 +37,8 @@ const (
 	neverSyncs     flaw = "never syncs"
 	noDirSync      flaw = "does not sync the directory"
 	ignoresSyncErr flaw = "ignores a failed sync"
-	goesOnFailed   flaw = "goes on after a failed sync"
+	retriesSync    flaw = "tries a failed sync again"
 	keepsTail      flaw = "appends behind a torn record"
-	noChecksum     flaw = "does not look at checksums"
 	visibleFirst   flaw = "shows an append before it is durable"
 	splitsBatch    flaw = "writes a batch as single appends"
 	forgetsCursor  flaw = "keeps no cursors"
@@ -47,7 +46,7 @@ const (
 )
 
 var toyFlaws = []flaw{
-	neverSyncs, noDirSync, ignoresSyncErr, goesOnFailed, keepsTail, noChecksum, visibleFirst, splitsBatch, forgetsCursor, leaksFile,
+	neverSyncs, noDirSync, ignoresSyncErr, retriesSync, keepsTail, visibleFirst, splitsBatch, forgetsCursor, leaksFile,
 }
 
 func toy(f flaw) rig.Target {
@@ -75,8 +74,32 @@ type call struct {
 	Consumer string
 	ID       uint64
 	Expect   *engine.EventID
-	Events   []engine.Event
+	Events   []stored
 	Parts    []call
+}
+
+// stored is an event whose payload keeps its white space.
+type stored struct {
+	engine.Event
+	Bytes []byte
+}
+
+func store(events []engine.Event) []stored {
+	out := make([]stored, len(events))
+	for i, e := range events {
+		out[i] = stored{e, e.Payload}
+		out[i].Payload = nil
+	}
+	return out
+}
+
+func restore(events []stored) []engine.Event {
+	out := make([]engine.Event, len(events))
+	for i, e := range events {
+		out[i] = e.Event
+		out[i].Payload = e.Bytes
+	}
+	return out
 }
 
 func (l *toyLog) open() (err error) {
@@ -93,15 +116,41 @@ func (l *toyLog) open() (err error) {
 	if err := l.replay(); err != nil {
 		return err
 	}
-	if l.flaw != keepsTail {
-		if err := l.file.Truncate(l.size); err != nil {
+	if l.flaw == keepsTail {
+		return nil
+	}
+	return l.rewrite()
+}
+
+// rewrite moves what was replayed to a new file: what was read may be in the
+// page cache alone, after a sync that failed.
+func (l *toyLog) rewrite() error {
+	b := make([]byte, l.size)
+	if _, err := l.file.ReadAt(b, 0); err != nil && l.size > 0 {
+		return err
+	}
+	if err := l.fs.Remove("new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := l.fs.Create("new")
+	if err != nil {
+		return err
+	}
+	old := l.file
+	l.file = file
+	if err := old.Close(); err != nil {
+		return err
+	}
+	if _, err := file.WriteAt(b, 0); err != nil {
+		return err
+	}
+	if l.flaw != neverSyncs {
+		if err := file.Sync(); err != nil {
 			return err
 		}
 	}
-	if l.flaw != neverSyncs {
-		if err := l.file.Sync(); err != nil {
-			return err
-		}
+	if err := l.fs.Rename("new", "journal"); err != nil {
+		return err
 	}
 	if l.flaw == noDirSync {
 		return nil
@@ -126,7 +175,7 @@ func (l *toyLog) replay() error {
 		}
 		body := b[16 : 16+n]
 		var c call
-		if xxhash.Sum64(body) != binary.LittleEndian.Uint64(b[8:]) && l.flaw != noChecksum || json.Unmarshal(body, &c) != nil {
+		if xxhash.Sum64(body) != binary.LittleEndian.Uint64(b[8:]) || json.Unmarshal(body, &c) != nil {
 			break
 		}
 		l.apply(c)
@@ -149,7 +198,7 @@ func (l *toyLog) apply(c call) (any, error) {
 	}
 	switch c.Op {
 	case "append":
-		first, _, err := l.Log.AppendBatch(ctx, engine.MustTopic(c.Topic), c.Events, opts...)
+		first, _, err := l.Log.AppendBatch(ctx, engine.MustTopic(c.Topic), restore(c.Events), opts...)
 		return first, err
 	case "ack":
 		return nil, l.Log.Ack(ctx, engine.MustTopic(c.Topic), engine.MustConsumerID(c.Consumer), engine.EventID(c.ID))
@@ -162,7 +211,7 @@ func (l *toyLog) apply(c call) (any, error) {
 	for _, p := range c.Parts {
 		switch topic := engine.MustTopic(p.Topic); p.Op {
 		case "append":
-			b.Append(topic, p.Events...)
+			b.Append(topic, restore(p.Events)...)
 		case "ack":
 			b.Ack(topic, engine.MustConsumerID(p.Consumer), engine.EventID(p.ID))
 		case "expect":
@@ -202,9 +251,7 @@ func (l *toyLog) do(c call) (any, error) {
 	}
 	if err := l.write(c); err != nil {
 		err = ioError(c.Op, err)
-		if l.flaw != goesOnFailed {
-			l.failed = fmt.Errorf("%w: %w", engine.ErrFailed, err)
-		}
+		l.failed = fmt.Errorf("%w: %w", engine.ErrFailed, err)
 		return nil, err
 	}
 	if l.flaw == visibleFirst {
@@ -239,8 +286,11 @@ func (l *toyLog) sync() error {
 		return nil
 	}
 	err := l.file.SyncData()
-	if l.flaw == ignoresSyncErr {
+	switch {
+	case l.flaw == ignoresSyncErr:
 		return nil
+	case l.flaw == retriesSync && err != nil:
+		return l.file.SyncData()
 	}
 	return err
 }
@@ -254,7 +304,7 @@ func (l *toyLog) AppendBatch(_ context.Context, topic engine.Topic, events []eng
 	if len(events) == 0 {
 		return 0, 0, nil
 	}
-	c := call{Op: "append", Topic: topic.String(), Events: events, Expect: engine.NewAppendConfig(opts).ExpectLatest}
+	c := call{Op: "append", Topic: topic.String(), Events: store(events), Expect: engine.NewAppendConfig(opts).ExpectLatest}
 	id, err := l.do(c)
 	if err != nil {
 		return 0, 0, err
@@ -284,7 +334,7 @@ func (l *toyLog) Compact(_ context.Context, topic engine.Topic, before engine.Ev
 func (l *toyLog) Commit(_ context.Context, b *engine.Batch) (engine.Committed, error) {
 	c := call{Op: "commit"}
 	for _, op := range b.Ops() {
-		p := call{Topic: op.Topic.String(), Consumer: op.Consumer.String(), ID: uint64(op.ID), Events: op.Events}
+		p := call{Topic: op.Topic.String(), Consumer: op.Consumer.String(), ID: uint64(op.ID), Events: store(op.Events)}
 		p.Op = map[engine.BatchOpKind]string{engine.OpAppend: "append", engine.OpAck: "ack", engine.OpExpect: "expect"}[op.Kind]
 		c.Parts = append(c.Parts, p)
 	}

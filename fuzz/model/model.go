@@ -19,6 +19,7 @@ type Log struct {
 	topics  map[string]topic
 	cursors map[cursor]uint64
 	events  uint64 // ever appended, over all topics
+	changes int    // ever made
 }
 
 type topic struct {
@@ -58,12 +59,12 @@ func (l *Log) Latest(name string) uint64 {
 // Events returns how many events were ever appended.
 func (l *Log) Events() uint64 { return l.events }
 
-// Apply returns the log after op, and op's answer. A refused operation, and
-// one that is no business of the log, gives l itself.
+// Apply returns the log after op, and op's answer. An operation that changes
+// nothing gives l itself.
 func (l *Log) Apply(op script.Op) (*Log, Result) {
-	next := &Log{topics: maps.Clone(l.topics), cursors: maps.Clone(l.cursors), events: l.events}
+	next := &Log{topics: maps.Clone(l.topics), cursors: maps.Clone(l.cursors), events: l.events, changes: l.changes}
 	r := next.apply(op)
-	if r.Err != nil {
+	if r.Err != nil || next.changes == l.changes {
 		return l, r
 	}
 	return next, r
@@ -82,7 +83,10 @@ func (l *Log) apply(op script.Op) Result {
 	case script.Ack:
 		return l.ack(op, l)
 	case script.DeleteCursor:
-		delete(l.cursors, cursor{op.Topic, op.Consumer})
+		if _, ok := l.cursors[cursor{op.Topic, op.Consumer}]; ok {
+			delete(l.cursors, cursor{op.Topic, op.Consumer})
+			l.changes++
+		}
 	case script.Compact:
 		return Result{Report: l.compact(op.Topic, op.ID)}
 	case script.Commit:
@@ -101,6 +105,7 @@ func (l *Log) append(op script.Op) Result {
 	copy(entries, t.entries)
 	for _, s := range op.Events {
 		l.events++
+		l.changes++
 		entries = append(entries, entry{s.Event(), l.events})
 	}
 	t.entries = entries
@@ -114,7 +119,10 @@ func (l *Log) ack(op script.Op, before *Log) Result {
 	if op.ID > before.Latest(op.Topic) {
 		return Result{Err: engine.ErrBeyondLatest}
 	}
-	l.cursors[cursor{op.Topic, op.Consumer}] = op.ID
+	if at, ok := l.cursors[cursor{op.Topic, op.Consumer}]; !ok || at != op.ID {
+		l.cursors[cursor{op.Topic, op.Consumer}] = op.ID
+		l.changes++
+	}
 	return Result{}
 }
 
@@ -124,7 +132,8 @@ func (l *Log) compact(name string, before uint64) engine.CompactReport {
 		return engine.CompactReport{}
 	}
 	n := uint64(0)
-	if before >= t.first {
+	if before >= t.first && len(t.entries) > 0 {
+		l.changes++
 		n = min(before-t.first+1, uint64(len(t.entries)))
 	}
 	t.first += n

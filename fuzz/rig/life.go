@@ -85,7 +85,7 @@ func (r *Rig) remember(view *model.View) error {
 
 // released checks that no descriptor is left.
 func (r *Rig) released(after string) error {
-	if n := r.Disk.OpenFiles(); n != 0 && !r.dead() {
+	if n := r.Disk.OpenFiles(); n != 0 && !r.dead {
 		return violation("after %s, %d files are still open", after, n)
 	}
 	return nil
@@ -118,14 +118,14 @@ func (r *Rig) keep() {
 func (r *Rig) Kill() error {
 	r.Log, r.least = nil, r.visible
 	r.Disk = r.Disk.Kill()
-	r.armed = nil
+	r.armed, r.dead = nil, false
 	return nil
 }
 
 // Crash cuts the power and leaves one of the images that may remain.
 func (r *Rig) Crash(v vfs.Survival) error {
 	r.Counts.Crashes++
-	r.Log, r.least, r.armed = nil, 0, nil
+	r.Log, r.least, r.armed, r.dead = nil, 0, nil, false
 	r.Disk = r.Disk.Crash(v)
 	if r.Opts.Sync != engine.SyncAlways {
 		clear(r.places) // what was seen may be gone, and its ids given again

@@ -58,6 +58,7 @@ type Rig struct {
 
 	places  map[string]map[uint64]uint64 // positions that were seen, by topic and id
 	armed   *vfs.Survival                // what to do once the disk says that the process is dead
+	dead    bool                         // the disk has stopped the process
 	lenient bool                         // a fault was injected
 	latched bool                         // the log has said that it takes nothing more until it is reopened
 	healed  bool                         // … and none is to come: the next successful open ends the leniency
@@ -88,7 +89,7 @@ func New(target Target, opts engine.Options, seed uint64) *Rig {
 func (r *Rig) Fork(disk *vfs.Sim) *Rig {
 	f := *r
 	f.Disk, f.Log, f.armed, f.least = disk, nil, nil, 0
-	f.lenient, f.healed, f.latched = false, false, false
+	f.dead, f.lenient, f.healed, f.latched = false, false, false, false
 	f.Counts = Counts{}
 	f.states = slices.Clone(r.states)
 	f.chance = rand.New(rand.NewPCG(7, 7))
@@ -268,8 +269,7 @@ func (r *Rig) failure(what string, err error) error {
 	r.latched = r.latched || errors.Is(err, engine.ErrFailed)
 	switch {
 	case errors.Is(err, vfs.ErrCrashed):
-		return ErrDead
-	case r.dead():
+		r.dead = true
 		return ErrDead
 	case !r.lenient:
 		return violation("%s failed on a healthy disk: %w", what, err)
@@ -279,12 +279,6 @@ func (r *Rig) failure(what string, err error) error {
 		return violation("%s: error has no type: %w", what, err)
 	}
 	return nil
-}
-
-// dead reports whether the disk has stopped the process.
-func (r *Rig) dead() bool {
-	_, err := r.Disk.Stat(".")
-	return errors.Is(err, vfs.ErrCrashed)
 }
 
 // Typed reports whether err is one that a failing disk may cause.
