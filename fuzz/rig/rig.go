@@ -493,3 +493,14 @@ func ErrorOf(name string) error {
 func (r *Rig) Settle(other *Rig) {
 	r.states, r.visible, r.least = other.states, other.visible, 0
 }
+
+// Add sums up.
+func (c *Counts) Add(o Counts) {
+	c.Ops += o.Ops
+	c.Acked += o.Acked
+	c.Refused += o.Refused
+	c.Failed += o.Failed
+	c.Opens += o.Opens
+	c.Crashes += o.Crashes
+	c.OpenFailures += o.OpenFailures
+}

@@ -72,7 +72,7 @@ func (s Seed) Event() engine.Event {
 	r := rand.New(rand.NewPCG(s.N, uint64(s.Size)))
 	e := engine.Event{
 		Kind:         kinds[r.IntN(len(kinds))],
-		Payload:      payload(r, max(1, s.Size)),
+		Payload:      payload(r, s.N, max(1, s.Size)),
 		Headers:      map[string]string{},
 		OccurredAtMS: times[r.IntN(len(times))],
 	}
@@ -90,8 +90,9 @@ var (
 )
 
 // payload returns a JSON value of exactly size bytes: a string that compresses
-// badly or well, or white space.
-func payload(r *rand.Rand, size int) []byte {
+// badly or well, or a number after white space. It holds as much of the seed as
+// there is room for, so that no two events are easily the same.
+func payload(r *rand.Rand, seed uint64, size int) []byte {
 	if size < 2 {
 		return []byte{byte('0' + r.IntN(10))}
 	}
@@ -107,9 +108,13 @@ func payload(r *rand.Rand, size int) []byte {
 			b[i] = ' '
 		}
 	}
+	name := strconv.FormatUint(seed, 10)
 	if style == 2 {
-		b[size-1] = '7'
+		copy(b[max(0, size-len(name)):], name)
 		return b
+	}
+	if style == 1 {
+		copy(b[1:], name)
 	}
 	b[0], b[size-1] = '"', '"'
 	return b
@@ -222,6 +227,8 @@ func (p *parser) rest(k Kind) Op {
 		o.N, o.Error, o.Count = p.signed(), p.word(), int(p.signed())
 	case Clock:
 		o.N = p.signed()
+	case Commit:
+		p.fail("a commit has parts")
 	}
 	return o
 }
