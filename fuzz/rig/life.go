@@ -102,8 +102,8 @@ func (r *Rig) Reopen() error {
 		if bad := r.failure("close", err); bad != nil {
 			return bad
 		}
-	} else {
-		r.keep()
+	} else if !r.latched {
+		r.keep() // a log that had failed keeps what it kept
 	}
 	return r.released("close")
 }

@@ -268,7 +268,7 @@ func (r *Rig) failure(what string, err error) error {
 	r.Counts.Failed++
 	r.latched = r.latched || errors.Is(err, engine.ErrFailed)
 	switch {
-	case errors.Is(err, vfs.ErrCrashed):
+	case errors.Is(err, vfs.ErrCrashed), !r.lenient && r.diskDead():
 		r.dead = true
 		return ErrDead
 	case !r.lenient:
@@ -279,6 +279,12 @@ func (r *Rig) failure(what string, err error) error {
 		return violation("%s: error has no type: %w", what, err)
 	}
 	return nil
+}
+
+// diskDead asks the disk. That costs a file operation.
+func (r *Rig) diskDead() bool {
+	_, err := r.Disk.Stat(".")
+	return errors.Is(err, vfs.ErrCrashed)
 }
 
 // Typed reports whether err is one that a failing disk may cause.
