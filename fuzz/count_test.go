@@ -6,4 +6,4 @@ import "sync/atomic"
 type counter struct{ v atomic.Int64 }
 
 func (c *counter) add(n int) { c.v.Add(int64(n)) }
-func (c *counter) n() int64  { return c.v.Load() }
+func (c *counter) n() int    { return int(c.v.Load()) }

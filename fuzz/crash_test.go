@@ -14,8 +14,8 @@ import (
 type crasher struct {
 	target rig.Target
 	workload
-	every  int // crash points
-	deeper int // crash points within recovery; 0: none
+	every  int // crash points are this far apart
+	deeper int // as are those within recovery; 0: none
 	images counter
 	deep   counter
 }
@@ -27,8 +27,9 @@ func (c *crasher) enumerate() error {
 	if err != nil {
 		return err
 	}
-	points := (n + c.every - 1) / c.every
-	return parallel(points, func(i int) error { return c.crashAt(i * c.every) })
+	return parallel((n+c.every-1)/c.every, func(i int) error {
+		return c.crashAt(min(n-1, i*c.every+i%max(1, c.every/2)))
+	})
 }
 
 // operations counts what there is to crash at.
@@ -74,7 +75,7 @@ func (c *crasher) crashAt(op int) error {
 		return fmt.Errorf("crash at file operation %d: %w", op, err)
 	}
 	for i, v := range vfs.Survivals() {
-		if (i+op)%c.every != 0 && c.every > 1 && i > 1 {
+		if c.every > 1 && (i+op)%6 != 0 {
 			continue // a sample takes other variants at each crash point
 		}
 		if err := c.check(r, v, op, i); err != nil {
@@ -123,8 +124,14 @@ func (c *crasher) again(settled *rig.Rig, image *vfs.Sim, at int, v vfs.Survival
 	if err := second.Run(nil); err != nil && !errors.Is(err, rig.ErrDead) {
 		return fmt.Errorf("within the crash: %w", err)
 	}
-	c.deep.add(1)
 	third := settled.Fork(disk.Crash(v))
+	c.deep.add(1)
+	if c.deep.n()%8 > 0 { // the rest of a life is dear
+		if err := third.Run(nil); err != nil {
+			return err
+		}
+		return third.Log.Close()
+	}
 	return third.Finish()
 }
 

@@ -273,9 +273,10 @@ func (p *patient) damages(every int) []damage {
 }
 
 // sweep examines every damage and counts outcomes.
-func (p *patient) sweep(every int) (counts [nOutcomes]counter, err error) {
+func (p *patient) sweep(every int) (*[nOutcomes]counter, error) {
+	counts := new([nOutcomes]counter)
 	all := p.damages(every)
-	err = parallel(len(all), func(i int) error {
+	err := parallel(len(all), func(i int) error {
 		got, err := p.examine(all[i])
 		if err != nil {
 			return fmt.Errorf("%s, %s: %w", p.name, all[i].what, err)

@@ -37,9 +37,12 @@ func TestEngineSurvivesCrashes(t *testing.T) {
 	images, deep := 0, 0
 	for _, w := range workloads() {
 		t.Run(w.name, func(t *testing.T) {
-			c := &crasher{target: engineTarget(), workload: w, every: 11, deeper: 13}
+			c := &crasher{target: engineTarget(), workload: w, every: 23, deeper: 41}
 			if *full {
-				c.every, c.deeper = 1, 5
+				c.every, c.deeper = 1, 40
+			}
+			if *depth2 {
+				c.deeper = 1
 			}
 			if err := c.enumerate(); err != nil {
 				t.Error(err)

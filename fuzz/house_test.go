@@ -18,6 +18,7 @@ import (
 
 var (
 	full   = flag.Bool("full", false, "all crash points, faults and bits instead of a sample")
+	depth2 = flag.Bool("deep", false, "with -full: every crash point within every recovery")
 	seeds  = flag.Int("seeds", 0, "seeds of the simulation; 0: a few")
 	from   = flag.Uint64("from", 0, "the first seed of the simulation")
 	replay = flag.String("replay", "", "file with a script to run instead of generated ones")

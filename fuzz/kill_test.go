@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,6 +42,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
+	debug.SetGCPercent(400) // many small disks that live for a moment
 	os.Exit(m.Run())
 }
 

@@ -195,7 +195,7 @@ func bigEvents(add adder) {
 	}
 	add("batch t0 1:20000 2:20000 3:20000 4:10")
 	add("checkpoint")
-	add("append t0 9:120000")
+	add("append t0 9:80000")
 	add("append t1 9:5")
 	add("check")
 }

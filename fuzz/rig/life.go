@@ -219,7 +219,7 @@ var probeOp = script.Op{Kind: script.Commit, Parts: []script.Op{
 func (r *Rig) Finish() error {
 	r.Heal()
 	if r.lenient {
-		if err := r.Reopen(); err != nil {
+		if err := r.Do(script.Op{Kind: script.Reopen}); err != nil {
 			return fmt.Errorf("at the end, first close: %w", err)
 		}
 	}

@@ -307,6 +307,10 @@ func (r *Rig) change(op script.Op) error {
 		return nil
 	}
 	if err != nil {
+		if errors.Is(err, engine.ErrTooLarge) && r.large(op) {
+			r.Counts.Refused++
+			return nil
+		}
 		if refusal(err) {
 			return violation("refused: %w; want %+v", err, want)
 		}
@@ -326,6 +330,19 @@ func (r *Rig) change(op script.Op) error {
 		r.advance(next)
 	}
 	return nil
+}
+
+// large says whether op may be refused for its size: it comes near to what the
+// write-ahead log can take at once.
+func (r *Rig) large(op script.Op) bool {
+	size := int64(0)
+	for _, o := range append([]script.Op{op}, op.Parts...) {
+		for _, s := range o.Events {
+			size += int64(s.Size) + 1000
+		}
+	}
+	wal := r.Opts.WALBytes
+	return wal > 0 && size > (wal/2-min(64<<10, wal/8))*9/10
 }
 
 func refusal(err error) bool {
@@ -357,8 +374,8 @@ func report(c engine.CompactReport) string {
 	return fmt.Sprintf("removed %d, remaining %d, latest %s", c.Removed, c.Remaining, latest)
 }
 
-// async has several appends in flight. They are done in order, so what fails
-// is a suffix.
+// async has several appends in flight. They are done in order; what fails for
+// want of space leaves the next ones a chance.
 func (r *Rig) async(op script.Op) error {
 	l, ok := r.Log.(interface {
 		AppendAsync(context.Context, engine.Topic, engine.Event, ...engine.AppendOption) *engine.Pending
@@ -371,28 +388,29 @@ func (r *Rig) async(op script.Op) error {
 	for _, s := range op.Events {
 		handles = append(handles, l.AppendAsync(context.Background(), topic, s.Event()))
 	}
-	var first error
-	flight := r.Model()
+	var failed error
 	for i, h := range handles {
-		next, want := flight.Apply(script.Op{Kind: script.Append, Topic: op.Topic, Events: op.Events[i : i+1]})
+		next, want := r.Model().Apply(script.Op{Kind: script.Append, Topic: op.Topic, Events: op.Events[i : i+1]})
 		id, err := h.Wait(context.Background())
 		switch {
-		case err == nil && first != nil:
-			return violation("async append %d was acknowledged after append failed: %w", i, first)
-		case err == nil && uint64(id) != want.First:
-			return violation("async append %d got id %d, want %d", i, id, want.First)
-		case err == nil:
-			r.advance(next)
-		default:
-			if first == nil {
-				first = err
+		case err != nil && errors.Is(err, engine.ErrTooLarge) && r.large(op):
+			r.Counts.Refused++
+		case err != nil:
+			failed = err
+			if !r.latched {
+				r.doubt(next)
 			}
-			r.doubt(next)
+			r.latched = r.latched || errors.Is(err, engine.ErrFailed)
+		case r.latched:
+			return violation("async append %d was acknowledged after the log had failed: %w", i, failed)
+		case uint64(id) != want.First:
+			return violation("async append %d got id %d, want %d", i, id, want.First)
+		default:
+			r.advance(next)
 		}
-		flight = next
 	}
-	if first != nil {
-		return r.failure("async", first)
+	if failed != nil {
+		return r.failure("async", failed)
 	}
 	return nil
 }
