@@ -1,7 +1,7 @@
 package fuzz
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -22,7 +22,9 @@ func engineTarget() rig.Target {
 			return log, nil
 		},
 		Verify: func(log engine.EventLog) error {
-			return log.(*engine.Engine).Verify(context.Background())
+			var found error
+			err := log.(*engine.Engine).Verify(func(c *engine.CorruptError) { found = errors.Join(found, c) }, nil)
+			return errors.Join(found, err)
 		},
 	}
 }

@@ -179,11 +179,17 @@ var restingDisk = sync.OnceValue(func() *vfs.Sim {
 })
 
 // choices is a source of chance that a fuzzer can steer: one byte, one choice.
-type choices struct{ b []byte }
+// Behind the last byte it goes on, since a source that stands still is one
+// that rejection sampling waits for.
+type choices struct {
+	b    []byte
+	past uint64
+}
 
 func (c *choices) Uint64() uint64 {
 	if len(c.b) == 0 {
-		return 0
+		c.past += 0x9e3779b97f4a7c15
+		return c.past
 	}
 	x := uint64(c.b[0])
 	c.b = c.b[1:]

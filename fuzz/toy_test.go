@@ -203,7 +203,7 @@ func (l *toyLog) apply(c call) (any, error) {
 	case "ack":
 		return nil, l.Log.Ack(ctx, engine.MustTopic(c.Topic), engine.MustConsumerID(c.Consumer), engine.EventID(c.ID))
 	case "uncursor":
-		return nil, l.Log.DeleteCursor(ctx, engine.MustTopic(c.Topic), engine.MustConsumerID(c.Consumer))
+		return nil, l.deleter().DeleteCursor(ctx, engine.MustTopic(c.Topic), engine.MustConsumerID(c.Consumer))
 	case "compact":
 		return l.Log.Compact(ctx, engine.MustTopic(c.Topic), engine.EventID(c.ID))
 	}
@@ -318,7 +318,20 @@ func (l *toyLog) Ack(_ context.Context, topic engine.Topic, consumer engine.Cons
 	return err
 }
 
+type deleter interface {
+	DeleteCursor(ctx context.Context, topic engine.Topic, consumer engine.ConsumerID) error
+}
+
+// deleter is nil where the memory backend keeps cursors for ever.
+func (l *toyLog) deleter() deleter {
+	d, _ := any(l.Log).(deleter)
+	return d
+}
+
 func (l *toyLog) DeleteCursor(_ context.Context, topic engine.Topic, consumer engine.ConsumerID) error {
+	if l.deleter() == nil {
+		return errors.ErrUnsupported
+	}
 	_, err := l.do(call{Op: "uncursor", Topic: topic.String(), Consumer: consumer.String()})
 	return err
 }

@@ -7,6 +7,7 @@
 package model
 
 import (
+	"errors"
 	"maps"
 	"sort"
 
@@ -45,7 +46,17 @@ func New() *Log {
 type Result struct {
 	First, Last uint64
 	Report      engine.CompactReport
-	Err         error // a sentinel for errors.Is
+	Err         error // sentinels; the error must match one of them
+}
+
+// Refused says whether err is the refusal that r asks for.
+func (r Result) Refused(err error) bool {
+	for _, s := range []error{engine.ErrConflict, engine.ErrBeyondLatest} {
+		if errors.Is(err, s) && errors.Is(r.Err, s) {
+			return true
+		}
+	}
+	return false
 }
 
 // Latest returns the highest id ever assigned in a topic; 0: none.
@@ -81,7 +92,7 @@ func (l *Log) apply(op script.Op) Result {
 		}
 		return l.append(op)
 	case script.Ack:
-		return l.ack(op, l)
+		return l.ack(op)
 	case script.DeleteCursor:
 		if _, ok := l.cursors[cursor{op.Topic, op.Consumer}]; ok {
 			delete(l.cursors, cursor{op.Topic, op.Consumer})
@@ -114,9 +125,8 @@ func (l *Log) append(op script.Op) Result {
 	return r
 }
 
-// ack moves a cursor; the ids that it may name are those of before.
-func (l *Log) ack(op script.Op, before *Log) Result {
-	if op.ID > before.Latest(op.Topic) {
+func (l *Log) ack(op script.Op) Result {
+	if op.ID > l.Latest(op.Topic) {
 		return Result{Err: engine.ErrBeyondLatest}
 	}
 	if at, ok := l.cursors[cursor{op.Topic, op.Consumer}]; !ok || at != op.ID {
@@ -144,12 +154,12 @@ func (l *Log) compact(name string, before uint64) engine.CompactReport {
 }
 
 // commit does the parts in order. Expectations are about the log as it was.
+// Where it is refused for two reasons, its answer may be either.
 func (l *Log) commit(op script.Op) Result {
-	before := &Log{topics: maps.Clone(l.topics)}
 	var r Result
 	for _, p := range op.Parts {
-		if p.Kind == script.Expect && p.ID != before.Latest(p.Topic) {
-			return Result{Err: engine.ErrConflict}
+		if p.Kind == script.Expect && p.ID != l.Latest(p.Topic) {
+			r.Err = engine.ErrConflict
 		}
 	}
 	for _, p := range op.Parts {
@@ -161,9 +171,7 @@ func (l *Log) commit(op script.Op) Result {
 			}
 			r.Last = a.Last
 		case script.Ack:
-			if a := l.ack(p, l); a.Err != nil {
-				return a
-			}
+			r.Err = errors.Join(r.Err, l.ack(p).Err)
 		}
 	}
 	return r

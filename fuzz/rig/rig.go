@@ -302,7 +302,10 @@ func (r *Rig) change(op script.Op) error {
 	from := r.Model()
 	next, want := from.Apply(op)
 	got, err := call(r.Log, op)
-	if want.Err != nil && errors.Is(err, want.Err) {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	if want.Refused(err) {
 		r.Counts.Refused++
 		return nil
 	}
