@@ -174,6 +174,9 @@ func (l *Log) commit(op script.Op) Result {
 			r.Err = errors.Join(r.Err, l.ack(p).Err)
 		}
 	}
+	if r.Err != nil {
+		return Result{Err: r.Err}
+	}
 	return r
 }
 
