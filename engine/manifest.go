@@ -13,6 +13,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/seglog/seglog/internal/vfs"
+	"github.com/seglog/seglog/wal"
 )
 
 // A manifest file is a sequence of frames, the first one a snapshot, each
@@ -206,6 +207,8 @@ func (m *manifest) close() error {
 type loadedManifest struct {
 	manifest
 	torn int64 // bytes behind the last frame that verifies
+	// lastFrame is the header of the last frame of the write-ahead log.
+	lastFrame wal.Header
 	// damage is where one copy of a frame does not verify, in file order.
 	damage []manifestDamage
 }

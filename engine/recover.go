@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 
@@ -76,9 +78,8 @@ func (e *Engine) openWriter() error {
 		return fmt.Errorf("write-ahead log: %w", err)
 	}
 	e.published = e.wal.Position()
-	e.writers.clean = scan.Clean
-	if scan.Clean {
-		e.report.Clean = true
+	if l.endsClean(newest, &scan) {
+		e.report.Clean, e.writers.clean = true, true
 		return e.reopenManifest(l)
 	}
 	return e.recoverDirty(entries)
@@ -251,6 +252,7 @@ func (e *Engine) replay(l *loadedManifest, o wal.ScanOptions) (wal.ScanResult, e
 		if err := l.checkEvidence(&f.Header); err != nil && !o.Salvage {
 			return err
 		}
+		l.lastFrame = f.Header
 		return r.frame(&f)
 	})
 	if err != nil {
@@ -321,15 +323,21 @@ func (l *loadedManifest) checkEvidence(h *wal.Header) error {
 	return nil
 }
 
+// endsClean says whether nothing was written after a clean close. A process may
+// open the log, write to the manifest, and die before its first frame: then the
+// manifest says more than the last frame knows, and that may be torn, or in the
+// page cache alone.
+func (l *loadedManifest) endsClean(newest uint64, scan *wal.ScanResult) bool {
+	return scan.Clean && newest == l.gen && l.torn == 0 &&
+		l.lastFrame.ManifestGen == l.gen && l.lastFrame.ManifestLen == l.size
+}
+
 // checkTail applies the last pieces of evidence, and the tail policy.
 func (e *Engine) checkTail(l *loadedManifest, scan *wal.ScanResult) error {
 	for _, d := range l.damage {
-		if d.proved || scan.Clean {
+		if d.proved {
 			return d.err
 		}
-	}
-	if scan.Clean && l.torn > 0 {
-		return &CorruptError{File: manifestName(l.gen), Offset: l.size, Reason: fmt.Sprintf("%d bytes behind the last frame of a log that was closed clean", l.torn)}
 	}
 	if e.opts.TailPolicy == TailRefuse && scan.TornBytes > 0 {
 		return &CorruptError{File: scan.TornFile, Offset: scan.TornOffset, Reason: fmt.Sprintf("%d bytes of an incomplete commit, and Options.TailPolicy refuses them", scan.TornBytes)}
@@ -421,14 +429,26 @@ func (e *Engine) findOrphans(entries []vfs.Entry) error {
 // ours says whether a file without a place in the manifest was made by this
 // log: its header says so, or it was not written yet.
 func (e *Engine) ours(id segment.Identity) bool {
-	id.UUID = e.uuid
-	r, err := segment.OpenReader(e.env.FS, id)
-	if err == nil {
-		_ = r.Close()
+	f, err := e.env.FS.OpenRead(segment.FileName(id))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, manifestPage)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false
+	}
+	if len(bytes.Trim(head[:n], "\x00")) == 0 {
 		return true
 	}
-	x, err := e.env.FS.Stat(segment.FileName(id))
-	return err == nil && x.Regular && x.Size == 0
+	id.UUID = e.uuid
+	r, err := segment.OpenReader(e.env.FS, id)
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	return r.Walk(int64(len(head)), func(segment.Block) error { return nil }) == nil
 }
 
 // parseSegmentName is the inverse of segment.FileName.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 
 	"github.com/seglog/seglog/segment"
+	"github.com/seglog/seglog/wal"
 )
 
 var errExist = fs.ErrExist
@@ -16,9 +17,15 @@ func (o *Options) walFileBytes() int64 { return min(max(o.WALBytes/8, 16<<10), 1
 // WAL, so that consumers go on and space can be freed when it is full.
 func (o *Options) walReserveBytes() int64 { return min(64<<10, o.WALBytes/8) }
 
-// maxCommit is the largest commit that the WAL can take at all.
+// maxCommit is the largest commit that the WAL can always take after a
+// checkpoint: the current file cannot be given up, and may have been made for a
+// commit as large as this one; and the reserve must stay free in a third.
 func (o *Options) maxCommit() int {
-	return int(min(int64(o.MaxCommitBytes), o.WALBytes/2-o.walReserveBytes()))
+	const page = wal.PageBytes
+	file := (o.WALBytes - o.walReserveBytes() - 2*page) / 2
+	frame := file - 2*page         // the header page, and rounding up to a page
+	frame -= frame/page*8 + 2*page // the page table, the frame's header, and those of its records
+	return int(min(int64(o.MaxCommitBytes), frame))
 }
 
 func (e *Engine) codec() segment.Codec {
