@@ -182,6 +182,10 @@ func reopening(add adder) {
 	}
 	add("reopen")
 	add("reopen")
+	add("checkpoint") // the first write after a clean close is not always one of the log
+	add("reopen")
+	add("checkpoint")
+	add("kill")
 	add("append t0 7:10")
 	add("crash 0 0")
 	add("append t0 8:10")

@@ -345,7 +345,7 @@ func (r *Rig) large(op script.Op) bool {
 		}
 	}
 	wal := r.Opts.WALBytes
-	return wal > 0 && size > (wal/2-min(64<<10, wal/8))*9/10
+	return wal > 0 && size > wal/8
 }
 
 func refusal(err error) bool {
