@@ -142,7 +142,7 @@ func TestToyLogSurvivesCrashes(t *testing.T) {
 		if w.Options.Sync != 0 {
 			continue // the toy always syncs
 		}
-		c := &crasher{target: toy(noFlaw), workload: w, every: stride(100, 10), deeper: 3}
+		c := &crasher{target: toy(noFlaw), workload: w, every: stride(100, 5), deeper: 5}
 		if err := c.enumerate(); err != nil {
 			t.Errorf("workload %s: %v", w.name, err)
 		}
@@ -160,7 +160,7 @@ func TestHouseFindsFlaws(t *testing.T) {
 				if w.Options.Sync != 0 {
 					continue
 				}
-				c := &crasher{target: toy(f), workload: w, every: 5}
+				c := &crasher{target: toy(f), workload: w, every: 9}
 				if err := c.enumerate(); err != nil {
 					return
 				}

@@ -72,7 +72,7 @@ func TestToyLogSurvivesFaults(t *testing.T) {
 		if w.Options.Sync != 0 {
 			continue
 		}
-		s := &saboteur{target: toy(noFlaw), workload: w, every: stride(100, 20)}
+		s := &saboteur{target: toy(noFlaw), workload: w, every: stride(100, 9)}
 		if err := s.enumerate(); err != nil {
 			t.Errorf("workload %s: %v", w.name, err)
 		}

@@ -26,8 +26,8 @@ var mutantTable = []mutant{
 	},
 	{
 		name: "log files are used again one checkpoint early", file: "wal/space.go",
-		old: "s.inUse[0].left && s.inUse[0].end <= upTo {",
-		new: "s.inUse[0].left {",
+		old: "return f.left && f.end <= upTo.LSN && f.generation < upTo.lowest() }",
+		new: "return f.left }",
 	},
 	{
 		name: "files of an unclean end are used again", file: "wal/space.go",
