@@ -303,6 +303,7 @@ func (w *flush) carryGrowth() int64 {
 func (w *flush) events(m *topicMeta, carried eventIter, chunks []chunk, fn func(encoded []byte, r *RawRecord) error) error {
 	var r RawRecord
 	each := func(it eventIter) error {
+		it.trusted = true // the events keep their checks
 		if err := it.skipTo(m.low); err != nil {
 			return err
 		}

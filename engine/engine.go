@@ -162,6 +162,9 @@ func (e *Engine) release() {
 	if e.wal != nil {
 		_ = e.wal.Close()
 	}
+	if f := e.follower; f != nil && f.wal != nil {
+		_ = f.wal.Close()
+	}
 	e.files.close()
 	if e.lock != nil {
 		_ = e.lock.Close()
