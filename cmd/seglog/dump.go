@@ -23,9 +23,10 @@ func newDump(a *app) *cobra.Command {
 		Use:   "dump FILE",
 		Short: "Print what one of a segmented log's files holds",
 		Long: `dump prints the parts of one file of a segmented log, for finding out what went
-wrong: the frames of a write-ahead log file, or the blocks of a segment or carry
-file, each with its place. It needs nothing but the file, takes any name, and
-goes on behind what does not verify; with damage it exits with status 3.
+wrong: the frames of a write-ahead log file, the blocks of a segment or carry
+file, each with its place, or what a manifest says of topics and files. It needs
+nothing but the file, takes any name, and goes on behind what does not verify;
+with damage it exits with status 3.
 
 Whether bytes at a file's end are damage or the rest of a write that was cut
 short is often not to be seen from the file alone; verify knows. The events are
@@ -68,11 +69,11 @@ func (a *app) dump(path string) error {
 	case bytes.HasPrefix(head, []byte(segmentMagic)) && len(head) == headBytes:
 		err = d.segment(head)
 	case bytes.HasPrefix(head, []byte(manifestMagic)), strings.HasPrefix(name, "manifest-"):
-		err = fmt.Errorf("manifests: %w", errors.ErrUnsupported)
+		err = d.manifest(head)
 	case strings.HasPrefix(name, "wal-"):
 		err = d.brokenWAL()
 	default:
-		err = fmt.Errorf("it begins with %.8q: not a write-ahead log file, a segment or a carry file", head)
+		err = fmt.Errorf("it begins with %.8q: not a write-ahead log file, a segment, a carry file or a manifest", head)
 	}
 	if err != nil {
 		return fmt.Errorf("dump %s: %w", path, err)
@@ -255,7 +256,7 @@ func (d *dumper) note(n noteRow) error {
 }
 
 // about prints what the file is, and begins the table of its parts.
-func (d *dumper) about(file fileRow, titles []string) error {
+func (d *dumper) about(file aboutRow, titles []string) error {
 	if d.print.json {
 		return d.print.row(file)
 	}
@@ -264,6 +265,12 @@ func (d *dumper) about(file fileRow, titles []string) error {
 	}
 	d.print.titles = append([]string(nil), titles...)
 	return nil
+}
+
+// aboutRow says what a file is.
+type aboutRow interface {
+	row
+	pairs() []pairRow
 }
 
 // fileRow is what a file says of itself.

@@ -40,7 +40,7 @@ func TestEveryCommandWorksOnASegmentedLog(t *testing.T) {
 	if out := s.run("", "describe").must(statusOK).out; !strings.HasPrefix(out, fmt.Sprintf(`{"backend":"segment","location":%q,"size_bytes":`, where)) {
 		t.Errorf("describe: got %s", out)
 	}
-	for _, pattern := range []string{"wal-*", "carry-*"} {
+	for _, pattern := range []string{"wal-*", "carry-*", "manifest-*"} {
 		files, err := filepath.Glob(filepath.Join(where, pattern))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("got files %v, %v; want some %s", files, err, pattern)
@@ -94,5 +94,23 @@ func TestVerifyFindsAFlippedBitInASegmentedLog(t *testing.T) {
 	if !strings.Contains(r.out, `"topic":"jobs","file":"seg/`) {
 		t.Errorf("want the place in\n%s", r.out)
 	}
+	if !strings.Contains(r.out, `"damaged":1}`) {
+		t.Errorf("want it once in\n%s", r.out)
+	}
 	s.run("", "dump "+files[0]).must(statusDamaged)
+}
+
+func TestVerifyChecksFooters(t *testing.T) {
+	s := newEngineShell(t)
+	writeManifest(t, s)
+	file := "seg/0000000000000001-0000000000000001-0000000000000001.seg"
+	path := filepath.Join(s.dir, file)
+	info, err := os.Stat(path)
+	check(t, err)
+	flip(t, path, info.Size()-10)
+	s.run("", "read big -C "+s.dir).must(statusOK) // reading can do without
+	r := s.run("", "verify -C "+s.dir).must(statusDamaged)
+	if !strings.Contains(r.out, `{"topic":"big","file":"`+file+`","offset":`) || !strings.Contains(r.out, `{"topics":3,"events":52,"damaged":1}`) {
+		t.Errorf("want the footer, once, in\n%s", r.out)
+	}
 }
