@@ -468,7 +468,7 @@ func (w *flush) continueSegment(t *topicState, m *segmentMeta) (*openSegment, er
 		return nil, err
 	}
 	w.e.writers.distrust(m.id.ID)
-	return nil, nil //nolint:nilerr // damage is no failure: the caller begins another file
+	return nil, nil // damage is no failure: the caller begins another file
 }
 
 // create makes a file with an id that no other one has.
