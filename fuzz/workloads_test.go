@@ -73,11 +73,12 @@ func singles(add adder) {
 
 func batches(add adder) {
 	for i := range 14 {
-		line := fmt.Sprintf("batch t%d", i%3)
+		var line strings.Builder
+		line.WriteString(fmt.Sprintf("batch t%d", i%3))
 		for j := range i % 7 {
-			line += fmt.Sprintf(" %d:%d", i*10+j, 1+j*150)
+			line.WriteString(fmt.Sprintf(" %d:%d", i*10+j, 1+j*150))
 		}
-		add("%s", line)
+		add("%s", line.String())
 	}
 	add("async t0 1:10 2:500 3:4000")
 	add("checkpoint")

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"syscall"
@@ -96,9 +97,7 @@ func (r *Rig) Fork(disk *vfs.Sim) *Rig {
 	f.places = map[string]map[uint64]uint64{}
 	for t, p := range r.places {
 		f.places[t] = map[uint64]uint64{}
-		for id, at := range p {
-			f.places[t][id] = at
-		}
+		maps.Copy(f.places[t], p)
 	}
 	return &f
 }
@@ -349,8 +348,10 @@ func (r *Rig) large(op script.Op) bool {
 }
 
 func refusal(err error) bool {
-	for _, r := range []error{engine.ErrConflict, engine.ErrBeyondLatest, engine.ErrInvalidEvent, engine.ErrInvalidTopic,
-		engine.ErrInvalidConsumer, engine.ErrTooLarge, engine.ErrConfig, engine.ErrCompacted} {
+	for _, r := range []error{
+		engine.ErrConflict, engine.ErrBeyondLatest, engine.ErrInvalidEvent, engine.ErrInvalidTopic,
+		engine.ErrInvalidConsumer, engine.ErrTooLarge, engine.ErrConfig, engine.ErrCompacted,
+	} {
 		if errors.Is(err, r) {
 			return true
 		}

@@ -335,7 +335,7 @@ func Parse(text string) (Script, error) {
 }
 
 func parseOptions(text string, o *engine.Options) error {
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		name, value, _ := strings.Cut(word, "=")
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil {
