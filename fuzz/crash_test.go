@@ -18,6 +18,7 @@ type crasher struct {
 	deeper int // as are those within recovery; 0: none
 	images counter
 	deep   counter
+	met    sometimes
 }
 
 // enumerate crashes at each file operation, leaves each image that the disk's
@@ -97,6 +98,7 @@ func (c *crasher) check(r *rig.Rig, v vfs.Survival, op, i int) error {
 		return err
 	}
 	recovery := fork.Disk.Ops() - before
+	c.met.opened(fork.Log)
 	settled := r.Fork(nil)
 	settled.Settle(fork)
 	if err := fork.Finish(); err != nil {

@@ -37,6 +37,7 @@ func knownDamage(log engine.EventLog) int {
 // workload.
 func TestEngineSurvivesCrashes(t *testing.T) {
 	images, deep := 0, 0
+	var met sometimes
 	for _, w := range workloads() {
 		t.Run(w.name, func(t *testing.T) {
 			c := &crasher{target: engineTarget(), workload: w, every: 23, deeper: 41}
@@ -54,9 +55,16 @@ func TestEngineSurvivesCrashes(t *testing.T) {
 			}
 			images += c.images.n()
 			deep += c.deep.n()
+			r := rig.New(c.target, w.Options, 1)
+			if err := r.Run(w.Ops); err != nil {
+				t.Error(err)
+			}
+			c.met.ran(r.Disk)
+			met.add(&c.met)
 		})
 	}
 	t.Logf("%d images checked, %d of them after a crash in recovery as well", images, deep)
+	met.check(t)
 }
 
 // TestEngineSurvivesFaults lets file operations of every workload fail.

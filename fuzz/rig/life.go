@@ -116,7 +116,10 @@ func (r *Rig) keep() {
 
 // Kill ends the process: the page cache survives it.
 func (r *Rig) Kill() error {
-	r.Log, r.least = nil, r.visible
+	if r.Log != nil {
+		r.least = r.visible // else the last end decides what the next open may find
+	}
+	r.Log = nil
 	r.Disk = r.Disk.Kill()
 	r.armed, r.dead = nil, false
 	return nil
