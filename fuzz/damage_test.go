@@ -41,11 +41,12 @@ type patient struct {
 type outcome int
 
 const (
-	harmless outcome = iota // the bytes meant nothing
-	refused                 // opening for writing failed
-	reported                // reads reported it
-	lastLost                // the unproven last commit is gone
-	unopened                // refused, and cannot be read read-only either
+	harmless         outcome = iota // the bytes meant nothing
+	refused                         // opening for writing failed
+	reported                        // reads reported it
+	lastLost                        // the unproven last commit is gone
+	unopened                        // refused, and cannot be read read-only either
+	slightlyUnopened                // … because of one flipped bit
 	nOutcomes
 )
 
@@ -68,6 +69,8 @@ func (p *patient) examine(d damage) (outcome, error) {
 		return again, fmt.Errorf("open read-only changed %s", diff)
 	}
 	switch {
+	case got == refused && again == refused && d.slight:
+		return slightlyUnopened, nil
 	case got == refused && again == refused:
 		return unopened, nil
 	case got == refused:
@@ -93,8 +96,12 @@ func (p *patient) open(disk *vfs.Sim, before map[string][]byte, d damage, o engi
 		return refused, nil
 	}
 	got, err := p.survey(log, o.ReadOnly)
-	if err != nil && p.before != nil && !d.slight && p.isWithoutLast(log) {
-		got, err = lastLost, nil
+	if err != nil && p.before != nil && !d.slight {
+		earlier := *p
+		earlier.model = p.before
+		if _, again := earlier.survey(log, o.ReadOnly); again == nil {
+			got, err = lastLost, nil
+		}
 	}
 	return got, errors.Join(err, log.Close())
 }
@@ -211,12 +218,6 @@ func (p *patient) surveyTopic(log engine.EventLog, name string, known bool) (los
 	return lost, nil
 }
 
-// isWithoutLast says that the log is the one before the last commit.
-func (p *patient) isWithoutLast(log engine.EventLog) bool {
-	view, err := model.Observe(context.Background(), log, rig.Topics, rig.Consumers)
-	return err == nil && view.Diff(p.before) == nil
-}
-
 // damages lists what can happen to the bytes of a log: each bit flipped (a
 // sample of them: every), sectors zeroed and swapped, files cut, removed,
 // swapped and replaced.
@@ -289,7 +290,9 @@ func (p *patient) sweep(every int) (*[nOutcomes]counter, error) {
 
 // newPatient makes a small log with something of everything in it.
 func newPatient(target rig.Target, closed bool) (*patient, error) {
-	w := build("patient", tiny, func(add adder) {
+	o := tiny
+	o.WALBytes, o.TailBytes = 128<<10, 1<<20 // so that the last commits are in the log alone
+	w := build("patient", o, func(add adder) {
 		for i := range 6 {
 			add("batch t%d %d:700 %d:900 %d:30", i%2, i, i+50, i+80)
 			add("ack t%d c0 %d", i%2, i/2+1)

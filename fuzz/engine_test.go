@@ -146,6 +146,9 @@ func TestDamageIsReported(t *testing.T) {
 			}
 			t.Logf("harmless %d, refused %d, reported by reads %d, last commit lost %d, not even read-only %d",
 				counts[harmless].n(), counts[refused].n(), counts[reported].n(), counts[lastLost].n(), counts[unopened].n())
+			if counts[slightlyUnopened].n() > 0 {
+				t.Errorf("%d flipped bits each keep the log from being opened at all", counts[slightlyUnopened].n())
+			}
 			if counts[refused].n() == 0 || counts[reported].n() == 0 {
 				t.Error("want some damage that opening refuses, and some that reads report")
 			}
