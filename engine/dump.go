@@ -33,7 +33,7 @@ type TopicDump struct {
 	Latest    EventID       `json:"latest"`
 	First     EventID       `json:"first"`
 	Segments  []SegmentDump `json:"segments,omitempty"`
-	Carried   *CarriedDump  `json:"carried,omitempty"`
+	Carried   []CarriedDump `json:"carried,omitempty"`
 	Lost      []LostDump    `json:"lost,omitempty"`
 	Consumers int           `json:"consumers"`
 }
@@ -47,7 +47,7 @@ type SegmentDump struct {
 	Sealed  bool    `json:"sealed"`
 }
 
-// CarriedDump says where in a carry file a topic's events are.
+// CarriedDump says where in a carry file some of a topic's events are.
 type CarriedDump struct {
 	File   string  `json:"file"`
 	Offset int64   `json:"offset"`
@@ -112,11 +112,11 @@ func (m *topicMeta) dump(consumers int) TopicDump {
 	for _, s := range m.segments {
 		d.Segments = append(d.Segments, SegmentDump{File: segment.FileName(s.id), First: EventID(s.first), Last: EventID(s.last), Durable: s.durable, Sealed: s.sealed})
 	}
-	if c := m.carried; c != nil {
-		d.Carried = &CarriedDump{File: carryName(c.carry), Offset: c.Offset, Bytes: c.Stored, First: EventID(c.First), Last: EventID(c.Last)}
-	}
-	for _, x := range m.lost {
-		d.Lost = append(d.Lost, LostDump{File: carryName(x.carry), Offset: x.offset, First: EventID(x.first), Last: EventID(x.last), Reason: x.reason})
+	for _, c := range m.carried {
+		d.Carried = append(d.Carried, CarriedDump{
+			File: carryName(c.carry), Offset: c.Offset, Bytes: c.Stored,
+			First: EventID(c.First), Last: EventID(c.Last),
+		})
 	}
 	return d
 }

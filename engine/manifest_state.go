@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"sort"
 
 	"github.com/seglog/seglog/cursor"
 	"github.com/seglog/seglog/segment"
@@ -44,8 +46,8 @@ type topicMeta struct {
 	low    uint64 // lowest readable id, from 1
 	// segments hold ids in rising order, without a hole between them.
 	segments []*segmentMeta
-	// carried is the block of the topic in a carry file, behind all segments.
-	carried *carriedBlock
+	// carried are the topic's blocks in carry files, behind all segments.
+	carried []*carriedBlock
 	// lost are events that were carried and no longer verified when they were
 	// to be moved. They lie between segments, in rising order.
 	lost []*lostEvents
@@ -62,17 +64,37 @@ type lostEvents struct {
 
 // last is the highest id on disk, in segments or carried; 0: none.
 func (m *topicMeta) last() uint64 {
-	if m.carried != nil {
-		return m.carried.Last
-	}
 	last := uint64(0)
-	if n := len(m.segments); n > 0 {
+	if n := len(m.carried); n > 0 {
+		last = m.carried[n-1].Last
+	} else if n := len(m.segments); n > 0 {
 		last = m.segments[n-1].last
 	}
 	if n := len(m.lost); n > 0 {
 		last = max(last, m.lost[n-1].last)
 	}
 	return last
+}
+
+// firstStored is the lowest id that a segment or a carried block holds; the
+// highest id of all where none does.
+func (m *topicMeta) firstStored() uint64 {
+	if len(m.segments) > 0 {
+		return m.segments[0].first
+	}
+	if len(m.carried) > 0 {
+		return m.carried[0].First
+	}
+	return math.MaxUint64
+}
+
+// carriedAt returns the carried block with the event id; nil: none.
+func (m *topicMeta) carriedAt(id uint64) *carriedBlock {
+	i := sort.Search(len(m.carried), func(i int) bool { return m.carried[i].Last >= id })
+	if i < len(m.carried) && m.carried[i].First <= id {
+		return m.carried[i]
+	}
+	return nil
 }
 
 // lostUpTo is the end of the events that are lost from id next on: next-1
@@ -98,7 +120,7 @@ type segmentMeta struct {
 	kinds                       uint64
 }
 
-// carriedBlock is where a small topic's events stand in a carry file.
+// carriedBlock is where some of a small topic's events stand in a carry file.
 type carriedBlock struct {
 	carry uint64 // id of the carry file
 	segment.Block
@@ -146,12 +168,11 @@ func (e *edit) topic(m *topicMeta) {
 	e.uint(m.topic, uint64(m.incarnation))
 	e.b = appendString(e.b, m.name.name)
 	e.uint(m.latest, m.low)
-	if m.carried == nil {
-		e.uint(0)
-		return
+	e.uint(uint64(len(m.carried)))
+	for _, c := range m.carried {
+		e.uint(c.carry)
+		e.block(&c.Block)
 	}
-	e.uint(m.carried.carry)
-	e.block(&m.carried.Block)
 }
 
 func (e *edit) block(b *segment.Block) {
@@ -378,8 +399,8 @@ func (s *manifestState) applyTopic(r *editReader) error {
 	for len(m.lost) > 0 && m.lost[0].last < m.low {
 		m.lost = m.lost[1:]
 	}
-	if carry := r.uint(); carry != 0 {
-		m.carried = &carriedBlock{carry: carry, Block: r.block(m.place)}
+	for n := r.uint(); n > 0 && r.err == nil; n-- {
+		m.carried = append(m.carried, &carriedBlock{carry: r.uint(), Block: r.block(m.place)})
 	}
 	if r.err == nil {
 		s.topics[m.topic] = m

@@ -40,7 +40,7 @@ func sampleEdits() [][]byte {
 	a.segment(full)
 	a.segment(seg(6, 11, 20))
 	withCarried := *topic
-	withCarried.carried = carried
+	withCarried.carried = []*carriedBlock{carried}
 	a.carry(&carryMeta{id: 11, durable: 8192})
 	a.topic(&withCarried)
 	a.cursor(cursor.Entry{Topic: 1, Consumer: "c", Cursor: cursor.Cursor{ID: 9, AckedMS: 5}})

@@ -151,7 +151,7 @@ func (g *gap) errorFor(t *topicState, id uint64) error {
 
 // fillFromDisk reads the block with the event r.next.
 func (r *reader) fillFromDisk(v *diskView) error {
-	if c := v.meta.carried; c != nil && r.next >= c.First {
+	if c := v.meta.carriedAt(r.next); c != nil {
 		return r.fillFromBlock(segment.Identity{UUID: r.e.uuid, ID: c.carry}, c.Block)
 	}
 	if v.index == nil {

@@ -128,8 +128,8 @@ func TestReadFindsWhatACheckpointMoves(t *testing.T) {
 			}
 			carry := carryFiles(t, hook)
 			hook.before = func() {
-				fill(4, 100)
-				fill(101, 101)
+				fill(4, 1000)
+				fill(1001, 1001)
 			}
 			next := engine.EventID(1)
 			for rec, err := range r.Read(t.Context(), topic, engine.ReadOptions{}) {

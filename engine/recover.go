@@ -179,9 +179,6 @@ func (e *Engine) loadState() {
 		e.loadTopic(t, m)
 		e.addTopic(t)
 		e.c.nextTopic = max(e.c.nextTopic, num+1)
-		if m.carried != nil {
-			e.writers.carryLive += int64(m.carried.Stored)
-		}
 		for _, c := range s.cursors.List(num) {
 			applyCursor(e.cursors, c)
 		}
@@ -218,13 +215,11 @@ func newDiskView(m *topicMeta) *diskView {
 		}
 		v.index.Add(spanEntry(s))
 	}
-	for _, l := range lost {
-		v.index.Add(l.entry())
-	}
 	return v
 }
 
-// entry keeps the place of lost events in the index, whose ids are dense.
+// entry keeps the place of lost events between segments in the index, whose ids
+// are dense.
 func (l *lostEvents) entry() index.Entry {
 	return index.Entry{First: l.first, Last: l.last, Segment: l.carry}
 }
@@ -270,7 +265,7 @@ func (m *topicMeta) check(file string) error {
 		return &CorruptError{Topic: m.name.name, File: file, Reason: fmt.Sprintf(format, args...)}
 	}
 	next := uint64(0)
-	if len(m.lost) > 0 && (len(m.segments) == 0 || m.lost[0].first < m.segments[0].first) {
+	if len(m.lost) > 0 && m.lost[0].first < m.firstStored() {
 		next = m.lost[0].first
 	}
 	for _, s := range m.segments {
@@ -282,14 +277,17 @@ func (m *topicMeta) check(file string) error {
 		}
 		next = s.last + 1
 	}
-	if next != 0 {
-		next = m.lostUpTo(next) + 1
-	}
-	if c := m.carried; c != nil {
+	for _, c := range m.carried {
+		if next != 0 {
+			next = m.lostUpTo(next) + 1
+		}
 		if next != 0 && c.First != next {
 			return bad("carried block begins at event %d, want %d", c.First, next)
 		}
 		next = c.Last + 1
+	}
+	if next != 0 {
+		next = m.lostUpTo(next) + 1
 	}
 	switch {
 	case m.low == 0 || m.low-1 > m.latest:

@@ -90,12 +90,12 @@ var mutantTable = []mutant{
 		new: "",
 	},
 	{
-		name: "directory of segments is not synced", file: "engine/checkpoint.go",
+		name: "directory of segments is not synced", file: "engine/flush.go",
 		old: "	if w.created {\n",
 		new: "	if false {\n",
 	},
 	{
-		name: "directory of the log is not synced for a carry file", file: "engine/checkpoint.go",
+		name: "directory of the log is not synced for a carry file", file: "engine/flush.go",
 		old: "	if w.newRoot {\n",
 		new: "	if false {\n",
 	},

@@ -55,7 +55,7 @@ func (d *dumper) manifestTopic(t *engine.TopicDump) error {
 	for _, l := range t.Lost {
 		parts = append(parts, partRow{Type: "lost", Topic: t.Topic.String(), File: l.File, Offset: l.Offset, First: l.First, Last: l.Last, Reason: l.Reason})
 	}
-	if c := t.Carried; c != nil {
+	for _, c := range t.Carried {
 		parts = append(parts, partRow{
 			Type: "carried", Topic: t.Topic.String(), File: c.File, Offset: c.Offset, Bytes: int64(c.Bytes), First: c.First, Last: c.Last,
 		})

@@ -23,7 +23,7 @@ func writeManifest(t *testing.T, s *shell) string {
 		Rand: func() uint64 { seed++; return seed },
 	}
 	log, err := engine.OpenEnv(world, s.dir, engine.Options{
-		WALBytes: 1 << 20, SegmentBytes: 16 << 10, BlockBytes: 4096, Compression: engine.CompressionNone,
+		WALBytes: 1 << 20, SegmentBytes: 16 << 10, BlockBytes: 1024, Compression: engine.CompressionNone,
 	})
 	check(t, err)
 	fill := func(topic string, n int, payload string) {
@@ -53,15 +53,19 @@ func TestDumpPrintsAManifest(t *testing.T) {
 	s := newShell(t)
 	file := writeManifest(t, s)
 	check(t, os.Rename(file, filepath.Join(s.dir, "copy")))
-	s.run("", "dump copy").must(statusOK).prints(`{"type":"manifest","file":"manifest-0000000000000001","uuid":"01000000000000000200000000000000","generation":1,"frames":4,"bytes":32768,"checkpoint_lsn":225280,"position":53,"next_segment":5}
+	s.run("", "dump copy").must(statusOK).prints(`{"type":"manifest","file":"manifest-0000000000000001","uuid":"01000000000000000200000000000000","generation":1,"frames":4,"bytes":32768,"checkpoint_lsn":225280,"position":53,"next_segment":4}
 {"type":"topic","topic":"big","topic_number":1,"first_id":1,"latest":50,"consumers":0}
-{"type":"segment","topic":"big","file":"seg/0000000000000001-0000000000000001-0000000000000001.seg","bytes":20864,"first_id":1,"last_id":24,"sealed":true}
-{"type":"segment","topic":"big","file":"seg/0000000000000001-0000000000000019-0000000000000002.seg","bytes":24960,"first_id":25,"last_id":48,"sealed":true}
-{"type":"segment","topic":"big","file":"seg/0000000000000001-0000000000000031-0000000000000003.seg","bytes":5258,"first_id":49,"last_id":50}
+{"type":"segment","topic":"big","file":"seg/0000000000000001-0000000000000001-0000000000000001.seg","bytes":21632,"first_id":1,"last_id":22,"sealed":true}
+{"type":"segment","topic":"big","file":"seg/0000000000000001-0000000000000017-0000000000000002.seg","bytes":14554,"first_id":23,"last_id":40}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":4096,"bytes":1162,"first_id":41,"last_id":42}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":5258,"bytes":1162,"first_id":43,"last_id":44}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":6420,"bytes":1162,"first_id":45,"last_id":46}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":7582,"bytes":1162,"first_id":47,"last_id":48}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":8744,"bytes":1162,"first_id":49,"last_id":50}
 {"type":"topic","topic":"empty","topic_number":2,"first_id":2,"latest":1,"consumers":0}
 {"type":"topic","topic":"small","topic_number":3,"first_id":1,"latest":2,"consumers":1}
-{"type":"carried","topic":"small","file":"carry-0000000000000004","offset":4239,"bytes":160,"first_id":1,"last_id":2}
-{"type":"carry","file":"carry-0000000000000004","bytes":4399}
+{"type":"carried","topic":"small","file":"carry-0000000000000003","offset":10049,"bytes":160,"first_id":1,"last_id":2}
+{"type":"carry","file":"carry-0000000000000003","bytes":10209}
 `)
 	s.terminal()
 	s.run("", "dump copy").must(statusOK).prints(`manifest        manifest-0000000000000001
@@ -70,16 +74,20 @@ generation      1
 frames          4 in 32768 bytes
 checkpoint lsn  225280
 position        53
-next segment    5
+next segment    4
 PART     TOPIC  EVENTS  FILE                                                        OFFSET  BYTES  NOTE
 topic    big    1..50                                                                              number 1, 0 consumers
-segment  big    1..24   seg/0000000000000001-0000000000000001-0000000000000001.seg          20864  sealed
-segment  big    25..48  seg/0000000000000001-0000000000000019-0000000000000002.seg          24960  sealed
-segment  big    49..50  seg/0000000000000001-0000000000000031-0000000000000003.seg          5258   
+segment  big    1..22   seg/0000000000000001-0000000000000001-0000000000000001.seg          21632  sealed
+segment  big    23..40  seg/0000000000000001-0000000000000017-0000000000000002.seg          14554  
+carried  big    41..42  carry-0000000000000003                                      4096    1162   
+carried  big    43..44  carry-0000000000000003                                      5258    1162   
+carried  big    45..46  carry-0000000000000003                                      6420    1162   
+carried  big    47..48  carry-0000000000000003                                      7582    1162   
+carried  big    49..50  carry-0000000000000003                                      8744    1162   
 topic    empty  none                                                                               number 2, 0 consumers
 topic    small  1..2                                                                               number 3, 1 consumer
-carried  small  1..2    carry-0000000000000004                                      4239    160    
-carry                   carry-0000000000000004                                              4399   
+carried  small  1..2    carry-0000000000000003                                      10049   160    
+carry                   carry-0000000000000003                                              10209  
 `)
 }
 

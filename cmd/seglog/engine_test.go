@@ -82,7 +82,7 @@ func TestReadersWorkBesideTheWriter(t *testing.T) {
 
 func TestVerifyFindsAFlippedBitInASegmentedLog(t *testing.T) {
 	s := newEngineShell(t)
-	s.run(strings.Repeat(`"`+strings.Repeat("x", 1000)+"\"\n", 200), "append jobs --quiet -C log").must(statusOK)
+	s.run(strings.Repeat(`"`+strings.Repeat("x", 1000)+"\"\n", 400), "append jobs --quiet -C log").must(statusOK)
 	files, err := filepath.Glob(filepath.Join(s.dir, "log", "seg", "*.seg"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("got segments %v, %v; want one", files, err)
@@ -103,8 +103,11 @@ func TestVerifyFindsAFlippedBitInASegmentedLog(t *testing.T) {
 func TestVerifyChecksFooters(t *testing.T) {
 	s := newEngineShell(t)
 	writeManifest(t, s)
-	file := "seg/0000000000000001-0000000000000001-0000000000000001.seg"
-	path := filepath.Join(s.dir, file)
+	files, err := filepath.Glob(filepath.Join(s.dir, "seg", "*-0000000000000001-*.seg"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("got segments %v, %v; want one that begins at event 1", files, err)
+	}
+	path, file := files[0], "seg/"+filepath.Base(files[0])
 	info, err := os.Stat(path)
 	check(t, err)
 	flip(t, path, info.Size()-10)

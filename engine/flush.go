@@ -1,0 +1,684 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/seglog/seglog/index"
+	"github.com/seglog/seglog/segment"
+)
+
+// flush is the writing half of one checkpoint. A topic's new events go to the
+// carry file, which all topics share, as long as they are few; once a topic has
+// enough in carry files, all of that is moved into its own segment. When there
+// are too many carry files, the oldest is emptied: what is left in it is moved
+// into segments, or carried once more where it is less than a block. So a
+// checkpoint opens few files, however many topics it touches.
+type flush struct {
+	e       *Engine
+	state   *manifestState
+	nextID  uint64
+	edit    edit
+	topics  []flushedTopic
+	files   []*openSegment // all that were written to
+	carry   *openSegment   // the last of carries, while it has room
+	carries []*openSegment
+	evicted uint64 // the carry file that is emptied; 0: none
+	builder blockBuilder
+	raw     []byte
+	created bool // a file in seg/
+	newRoot bool // a file in the root
+}
+
+// flushedTopic is what becomes of one topic.
+type flushedTopic struct {
+	cut     *topicCut
+	meta    *topicMeta
+	blocks  []index.Entry // new ones
+	flushed uint64        // the tail is on disk up to this id
+	dropped []*segmentMeta
+	lost    []*lostEvents // what was carried and does not verify
+}
+
+// openSegment is a segment or carry file while a checkpoint writes to it.
+type openSegment struct {
+	w      *segment.Writer // nil: synced and closed
+	id     segment.Identity
+	fresh  bool // made by this checkpoint
+	size   int64
+	blocks []segment.Block // of a segment
+}
+
+const (
+	// moveBlocks is how many blocks' worth of events a topic has when they are
+	// moved into its own segment.
+	moveBlocks = 16
+	// carryFileBytesMax is the size at which the next carry file is begun.
+	carryFileBytesMax = 16 << 20
+	// carryFilesMax is the number of carry files above which the oldest is
+	// emptied.
+	carryFilesMax = 8
+	// openFilesAtOnce bounds the files that a checkpoint holds open.
+	openFilesAtOnce = 128
+	// syncManyFiles is the number of files from which one sync of the whole
+	// file system is cheaper than one of each.
+	syncManyFiles = 32
+)
+
+func newFlush(e *Engine) *flush {
+	return &flush{e: e, state: e.manifest.state, nextID: max(e.manifest.state.nextSegment, e.writers.next)}
+}
+
+func (w *flush) carryFileBytes() int64 { return min(w.e.opts.SegmentBytes, carryFileBytesMax) }
+
+// run writes the blocks of all topics of the cut.
+func (w *flush) run(cut *checkpointCut) error {
+	for _, c := range append(cut.topics, w.evict(cut)...) {
+		if err := w.topic(&c); err != nil {
+			return fmt.Errorf("write topic %s: %w", c.t.name, err)
+		}
+	}
+	return nil
+}
+
+// evict picks the carry file to be emptied, and the topics that have to do
+// with it beyond those of the cut.
+func (w *flush) evict(cut *checkpointCut) []topicCut {
+	if len(w.state.carries) <= carryFilesMax {
+		return nil
+	}
+	w.evicted = sortedKeys(w.state.carries)[0]
+	inCut := make(map[uint64]bool, len(cut.topics))
+	for i := range cut.topics {
+		inCut[cut.topics[i].t.topic] = true
+	}
+	var more []topicCut
+	w.e.topicsMu.RLock()
+	defer w.e.topicsMu.RUnlock()
+	for _, num := range sortedKeys(w.state.topics) {
+		m := w.state.topics[num]
+		if !inCut[num] && m.carriedIn(w.evicted) {
+			more = append(more, topicCut{t: w.e.byNum[num], latest: m.latest, low: m.low})
+		}
+	}
+	return more
+}
+
+func (m *topicMeta) carriedIn(carry uint64) bool {
+	return slices.ContainsFunc(m.carried, func(c *carriedBlock) bool { return c.carry == carry })
+}
+
+// topic writes one topic's events into its segment, or into the carry file.
+func (w *flush) topic(c *topicCut) error {
+	t := c.t
+	f := flushedTopic{cut: c, meta: &topicMeta{place: t.place, name: t.name}, flushed: c.latest}
+	if old := w.state.topics[t.topic]; old != nil {
+		*f.meta = *old
+	}
+	m := f.meta
+	m.latest, m.low = c.latest, c.low
+	f.dropBelow(m)
+	chunks := c.chunks[searchChunk(c.chunks, max(m.last()+1, m.low)):]
+	evicted := w.evicted != 0 && m.carriedIn(w.evicted)
+	size := chunkBytes(chunks)
+	for _, b := range m.carried {
+		size += int64(b.Raw)
+	}
+	block := int64(w.e.opts.BlockBytes)
+	var err error
+	switch {
+	case len(chunks) == 0 && !evicted:
+	case size >= moveBlocks*block, evicted && size >= block:
+		err = w.intoSegment(&f, chunks)
+	case evicted:
+		err = w.intoCarry(&f, 0, chunks)
+	default:
+		err = w.intoCarry(&f, m.fullBlocks(w.e.opts.BlockBytes), chunks)
+	}
+	w.topics = append(w.topics, f)
+	return err
+}
+
+// fullBlocks is the number of carried blocks that stay as they are when more
+// is carried: all but the last, and that too where it is full.
+func (m *topicMeta) fullBlocks(blockBytes int) int {
+	n := len(m.carried)
+	if n > 0 && int(m.carried[n-1].Raw) < blockBytes {
+		n--
+	}
+	return n
+}
+
+// dropBelow takes away what is wholly below the topic's low watermark.
+func (f *flushedTopic) dropBelow(m *topicMeta) {
+	for len(m.segments) > 0 && m.segments[0].last < m.low {
+		f.dropped = append(f.dropped, m.segments[0])
+		m.segments = m.segments[1:]
+	}
+	for len(m.carried) > 0 && m.carried[0].Last < m.low {
+		m.carried = m.carried[1:]
+	}
+	for len(m.lost) > 0 && m.lost[0].last < m.low {
+		m.lost = m.lost[1:]
+	}
+}
+
+// eachEvent calls fn for the events of carried blocks, and then of chunks.
+func (w *flush) eachEvent(f *flushedTopic, carried []*carriedBlock, chunks []chunk, fn func(encoded []byte, r *RawRecord) error) error {
+	var r RawRecord
+	each := func(it eventIter) error {
+		it.trusted = true // the events keep their checks
+		if err := it.skipTo(f.meta.low); err != nil {
+			return err
+		}
+		for it.more() {
+			if err := it.next(&r); err != nil {
+				return err
+			}
+			if err := fn(it.encoded, &r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, c := range carried {
+		it, err := w.readCarried(f, c)
+		if err == nil {
+			err = each(it)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for i := range chunks {
+		if err := each(chunkIter(f.meta.place, &chunks[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readCarried reads a carried block, all of which must verify. What does not
+// is given up, with its place, so that it does not hold up the rest of the log.
+func (w *flush) readCarried(f *flushedTopic, c *carriedBlock) (eventIter, error) {
+	file := segment.FileName(segment.Identity{ID: c.carry})
+	raw, err := w.e.files.read(segment.Identity{UUID: w.state.uuid, ID: c.carry}, c.Block, &segment.Buffer{})
+	if errors.Is(err, errNotExist) {
+		err = &CorruptError{File: file, Offset: c.Offset, Reason: "file is missing"}
+	}
+	if err == nil {
+		it, bad := verifiedIter(f.meta.place, c, raw)
+		if bad == nil {
+			return it, nil
+		}
+		err = &CorruptError{File: file, Offset: c.Offset, Reason: bad.Error()}
+	}
+	bad := corruption(err)
+	if bad == nil {
+		return eventIter{}, err
+	}
+	lost := &lostEvents{first: c.First, last: c.Last, carry: c.carry, offset: bad.Offset, reason: bad.Reason}
+	f.lost = append(f.lost, lost)
+	f.meta.lost = append(slices.Clip(f.meta.lost), lost)
+	w.e.log("events are lost to damage", "topic", f.meta.name, "first", c.First, "last", c.Last, "cause", err)
+	return eventIter{id: 1}, nil
+}
+
+func verifiedIter(p place, c *carriedBlock, raw []byte) (eventIter, error) {
+	it, err := blockIter(p, c.First, c.Last, c.FirstPosition, raw)
+	var r RawRecord
+	for check := it; err == nil && check.more(); {
+		err = check.next(&r)
+	}
+	return it, err
+}
+
+// intoSegment moves all that is carried, and the chunks, into blocks of the
+// topic's own.
+func (w *flush) intoSegment(f *flushedTopic, chunks []chunk) error {
+	s := segmentRun{w: w, f: f}
+	carried := f.meta.carried
+	f.meta.carried = nil
+	if n := len(f.meta.segments); n > 0 {
+		s.last = f.meta.segments[n-1].last
+	}
+	w.builder.reset(f.meta.place)
+	if err := w.eachEvent(f, carried, chunks, s.add); err != nil {
+		return err
+	}
+	if err := s.write(); err != nil {
+		return err
+	}
+	return w.settle(openFilesAtOnce)
+}
+
+// segmentRun writes one topic's blocks.
+type segmentRun struct {
+	w    *flush
+	f    *flushedTopic
+	seg  *openSegment // nil: none is open
+	last uint64       // id of the last event; 0: the topic had no segment
+	gap  bool         // the next block must not stand in an older segment
+}
+
+func (s *segmentRun) add(encoded []byte, r *RawRecord) error {
+	id := uint64(r.ID)
+	if s.last != 0 && id != s.last+1 {
+		if err := s.skip(id); err != nil {
+			return err
+		}
+	}
+	s.last = id
+	s.w.builder.add(encoded, r)
+	if s.w.builder.size() >= s.w.e.opts.BlockBytes {
+		return s.write()
+	}
+	return nil
+}
+
+// skip leaves out lost events before id. Ids are dense inside a segment, so the
+// next one begins behind them.
+func (s *segmentRun) skip(id uint64) error {
+	if err := s.write(); err != nil {
+		return err
+	}
+	for _, l := range s.f.meta.lost {
+		if l.first > s.last && l.last < id {
+			s.f.blocks = append(s.f.blocks, l.entry())
+		}
+	}
+	if s.seg != nil {
+		s.w.e.writers.distrust(s.seg.id.ID) // it is not continued
+	}
+	s.seg, s.gap = nil, true
+	return nil
+}
+
+// write writes the builder's block, if there is one.
+func (s *segmentRun) write() (err error) {
+	b := &s.w.builder
+	if b.empty() {
+		return nil
+	}
+	if s.seg == nil {
+		if s.seg, err = s.w.openSegment(s.f, s.gap); err != nil {
+			return err
+		}
+		s.gap = false
+	}
+	if err := s.w.writeBlock(s.f, s.seg); err != nil {
+		return err
+	}
+	b.reset(s.f.meta.place)
+	if s.seg.size >= s.w.e.opts.SegmentBytes {
+		err = s.w.seal(s.f.meta, s.seg)
+		s.seg = nil
+	}
+	return err
+}
+
+// writeBlock writes the builder's block and extends the topic's last segment
+// by it.
+func (w *flush) writeBlock(f *flushedTopic, seg *openSegment) error {
+	w.raw = w.builder.raw(w.raw[:0])
+	block, err := seg.w.Add(w.builder.block, w.raw)
+	if err != nil {
+		return err
+	}
+	seg.size = seg.w.Size()
+	seg.blocks = append(seg.blocks, block)
+	f.blocks = append(f.blocks, blockEntry(seg.id.ID, &block))
+	m := f.meta
+	s := &segmentMeta{
+		id: seg.id, first: block.First, firstPosition: block.FirstPosition,
+		minTime: block.MinTime, maxTime: block.MaxTime,
+	}
+	if n := len(m.segments); n > 0 && m.segments[n-1].id.ID == seg.id.ID {
+		*s = *m.segments[n-1]
+	}
+	s.id.UUID = [16]byte{}
+	s.last, s.lastPosition = block.Last, block.LastPosition
+	s.minTime, s.maxTime = min(s.minTime, block.MinTime), max(s.maxTime, block.MaxTime)
+	s.kinds |= block.Kinds
+	s.durable = seg.size
+	m.segments = replaceSegment(m.segments, s)
+	w.e.stats.blocks.Add(1)
+	return nil
+}
+
+// openSegment opens the topic's last segment for more, or makes a new one.
+func (w *flush) openSegment(f *flushedTopic, fresh bool) (*openSegment, error) {
+	m := f.meta
+	if n := len(m.segments); n > 0 && !fresh && !m.segments[n-1].sealed && w.e.writers.trusted(m.segments[n-1].id.ID) {
+		seg, err := w.continueSegment(f.cut.t, m.segments[n-1])
+		if seg != nil || err != nil {
+			return seg, err
+		}
+	}
+	w.created = true
+	return w.create(segment.Identity{Topic: m.topic, Incarnation: m.incarnation, Base: w.builder.block.First})
+}
+
+// continueSegment opens a segment for more; nil where it is damaged, and so is
+// left as it is.
+func (w *flush) continueSegment(t *topicState, m *segmentMeta) (*openSegment, error) {
+	blocks, err := w.e.segmentBlocks(t, m)
+	if v := t.disk.Load(); err == nil && v != nil && v.index != nil {
+		err = v.expand(m, blocks) // what is added must not stand behind a span of the same segment
+	}
+	if err == nil && !slices.ContainsFunc(blocks, lostBlock) {
+		id := m.id
+		id.UUID = w.state.uuid
+		var sw *segment.Writer
+		if sw, err = segment.Continue(w.e.env.FS, id, w.e.codec(), m.durable); err == nil {
+			return w.opened(&openSegment{w: sw, id: id, size: m.durable, blocks: blocks}), nil
+		}
+	}
+	if err == nil || corruption(err) != nil || errors.Is(err, errNotExist) {
+		w.e.writers.distrust(m.id.ID)
+		return nil, nil
+	}
+	return nil, err
+}
+
+// create makes a file with an id that no other one has.
+func (w *flush) create(id segment.Identity) (*openSegment, error) {
+	id.UUID = w.state.uuid
+	for {
+		id.ID = w.nextID
+		w.nextID++
+		sw, err := segment.Create(w.e.env.FS, id, w.e.codec())
+		if errors.Is(err, errExist) {
+			continue // the leftover of a checkpoint that failed
+		}
+		if err != nil {
+			return nil, err
+		}
+		w.e.writers.trust(id.ID)
+		return w.opened(&openSegment{w: sw, id: id, fresh: true}), nil
+	}
+}
+
+func (w *flush) opened(s *openSegment) *openSegment {
+	w.files = append(w.files, s)
+	s.w.Begin()
+	return s
+}
+
+// seal ends a full segment with its footer.
+func (w *flush) seal(m *topicMeta, seg *openSegment) error {
+	footer, err := seg.w.Seal(seg.blocks)
+	if err != nil {
+		return err
+	}
+	seg.size = seg.w.Size()
+	n := len(m.segments)
+	s := *m.segments[n-1]
+	s.sealed, s.footer, s.durable = true, footer, seg.size
+	m.segments = replaceSegment(m.segments, &s)
+	w.e.stats.sealed.Add(1)
+	return nil
+}
+
+// intoCarry writes the chunks into the carry file, together with the carried
+// blocks but for the first keep of them.
+func (w *flush) intoCarry(f *flushedTopic, keep int, chunks []chunk) error {
+	m := f.meta
+	again := m.carried[keep:]
+	m.carried = slices.Clip(m.carried[:keep])
+	b := &w.builder
+	b.reset(m.place)
+	write := func() error {
+		if b.empty() {
+			return nil
+		}
+		err := w.carryBlock(m)
+		b.reset(m.place)
+		return err
+	}
+	last := uint64(0)
+	err := w.eachEvent(f, again, chunks, func(encoded []byte, r *RawRecord) error {
+		if id := uint64(r.ID); last != 0 && id != last+1 { // lost events are between
+			if err := write(); err != nil {
+				return err
+			}
+		}
+		last = uint64(r.ID)
+		b.add(encoded, r)
+		if b.size() >= w.e.opts.BlockBytes {
+			return write()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return write()
+}
+
+// carryBlock writes the builder's block into the carry file.
+func (w *flush) carryBlock(m *topicMeta) error {
+	if err := w.openCarry(); err != nil {
+		return err
+	}
+	w.raw = w.builder.raw(w.raw[:0])
+	block, err := w.carry.w.Add(w.builder.block, w.raw)
+	if err != nil {
+		return err
+	}
+	w.carry.size = w.carry.w.Size()
+	m.carried = append(m.carried, &carriedBlock{carry: w.carry.id.ID, Block: block})
+	if w.carry.size >= w.carryFileBytes() {
+		w.carry = nil
+	}
+	return nil
+}
+
+// openCarry opens the newest carry file for more, or makes a new one.
+func (w *flush) openCarry() (err error) {
+	if w.carry != nil {
+		return nil
+	}
+	if w.carry, err = w.continueCarry(); err != nil {
+		return err
+	}
+	if w.carry == nil {
+		w.newRoot = true
+		if w.carry, err = w.create(segment.Identity{}); err != nil {
+			return err
+		}
+	}
+	w.carries = append(w.carries, w.carry)
+	return nil
+}
+
+// continueCarry opens the newest carry file for more; nil where it is full, or
+// may not be written to.
+func (w *flush) continueCarry() (*openSegment, error) {
+	if len(w.carries) > 0 || len(w.state.carries) == 0 {
+		return nil, nil
+	}
+	ids := sortedKeys(w.state.carries)
+	newest := w.state.carries[ids[len(ids)-1]]
+	if newest.id == w.evicted || newest.durable >= w.carryFileBytes() || !w.e.writers.trusted(newest.id) {
+		return nil, nil
+	}
+	id := segment.Identity{UUID: w.state.uuid, ID: newest.id}
+	sw, err := segment.Continue(w.e.env.FS, id, w.e.codec(), newest.durable)
+	if err != nil {
+		w.e.writers.distrust(newest.id)
+		if corruption(err) != nil || errors.Is(err, errNotExist) {
+			return nil, nil // its damage is reported when it is read
+		}
+		return nil, err
+	}
+	return w.opened(&openSegment{w: sw, id: id, size: newest.durable}), nil
+}
+
+// settle syncs and closes the files, once there are as many as most, but for
+// the carry file that is written to.
+func (w *flush) settle(most int) error {
+	var files []*openSegment
+	for _, f := range w.files {
+		if f.w != nil && f != w.carry {
+			files = append(files, f)
+		}
+	}
+	if len(files) < most {
+		return nil
+	}
+	if err := w.syncFiles(files); err != nil {
+		return err
+	}
+	for _, f := range files {
+		_ = f.w.Close() // synced
+		f.w = nil
+	}
+	return nil
+}
+
+// sync makes all that was written durable, names included.
+func (w *flush) sync() error {
+	w.carry = nil
+	if err := w.settle(1); err != nil {
+		return err
+	}
+	if w.created {
+		if err := w.e.env.FS.SyncDir(segmentDir); err != nil {
+			return fmt.Errorf("sync directory %s: %w", segmentDir, err)
+		}
+	}
+	if w.newRoot {
+		if err := w.e.env.FS.SyncDir("."); err != nil {
+			return fmt.Errorf("sync directory of the log: %w", err)
+		}
+	}
+	return nil
+}
+
+func (w *flush) syncFiles(files []*openSegment) error {
+	for _, f := range files {
+		if err := f.w.Flush(); err != nil {
+			return fmt.Errorf("write %s: %w", segment.FileName(f.id), err)
+		}
+	}
+	if len(files) > syncManyFiles {
+		err := w.e.env.FS.SyncAll()
+		if !errors.Is(err, errors.ErrUnsupported) {
+			w.e.stats.syncs.Add(1)
+			return err
+		}
+	}
+	for _, f := range files {
+		if err := f.w.Sync(); err != nil {
+			return fmt.Errorf("sync %s: %w", segment.FileName(f.id), err)
+		}
+		w.e.stats.syncs.Add(1)
+	}
+	return nil
+}
+
+// abandon takes back a checkpoint that the manifest has not heard of: files
+// that it made are removed, the others are not written to again.
+func (w *flush) abandon() {
+	w.distrust()
+	for _, f := range w.files {
+		if f.fresh {
+			_ = w.e.env.FS.Remove(segment.FileName(f.id)) // what stays behind is found at the next open
+		}
+	}
+}
+
+// distrust closes all files; none of them is continued. Ids are not used again.
+func (w *flush) distrust() {
+	w.close()
+	for _, f := range w.files {
+		w.e.writers.distrust(f.id.ID)
+	}
+	w.e.writers.next = max(w.e.writers.next, w.nextID)
+}
+
+func (w *flush) close() {
+	for _, f := range w.files {
+		if f.w != nil {
+			_ = f.w.Close() // it is synced, or not continued
+			f.w = nil
+		}
+	}
+}
+
+// editTopics says what has become of the topics.
+func (w *flush) editTopics() {
+	for i := range w.topics {
+		f := &w.topics[i]
+		w.edit.topic(f.meta)
+		old := w.state.topics[f.meta.topic]
+		for _, s := range f.dropped {
+			w.edit.dropSegment(s)
+		}
+		for _, s := range f.meta.segments {
+			if !old.has(s) {
+				w.edit.segment(s)
+			}
+		}
+		for _, l := range f.lost {
+			w.edit.lost(f.meta.topic, l)
+		}
+	}
+}
+
+// has says whether the very same segment is part of m, which may be nil.
+func (m *topicMeta) has(s *segmentMeta) bool {
+	if m == nil {
+		return false
+	}
+	for i := len(m.segments) - 1; i >= 0; i-- {
+		if m.segments[i] == s {
+			return true
+		}
+		if m.segments[i].id.ID < s.id.ID {
+			return false
+		}
+	}
+	return false
+}
+
+// editCarries says how long the carry files are now, and drops those that no
+// topic needs.
+func (w *flush) editCarries() {
+	used := map[uint64]bool{}
+	for _, c := range w.carries {
+		w.edit.carry(&carryMeta{id: c.id.ID, durable: c.size})
+		used[c.id.ID] = true
+	}
+	if len(w.state.carries) == 0 {
+		return
+	}
+	changed := make(map[uint64]bool, len(w.topics))
+	for i := range w.topics {
+		m := w.topics[i].meta
+		changed[m.topic] = true
+		m.usedCarries(used)
+	}
+	for num, m := range w.state.topics {
+		if !changed[num] {
+			m.usedCarries(used)
+		}
+	}
+	for _, id := range sortedKeys(w.state.carries) {
+		if !used[id] {
+			w.edit.dropCarry(id)
+		}
+	}
+}
+
+// usedCarries notes the carry files that the topic needs.
+func (m *topicMeta) usedCarries(used map[uint64]bool) {
+	for _, c := range m.carried {
+		used[c.carry] = true
+	}
+	for _, l := range m.lost {
+		used[l.carry] = true
+	}
+}
