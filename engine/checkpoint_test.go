@@ -1,0 +1,93 @@
+package engine_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seglog/seglog/engine"
+	"github.com/seglog/seglog/internal/vfs"
+)
+
+// TestCheckpointOfManyTopicsOpensFewFiles moves a thousand topics into
+// segments of their own at once.
+func TestCheckpointOfManyTopicsOpensFewFiles(t *testing.T) {
+	l := openSim(t, vfs.NewSim(1), engine.Options{BlockBytes: 256, TailBytes: 256 << 20, WALBytes: 1 << 30})
+	const topics = 1000
+	large := mustEvent(t, "k", strings.Repeat("x", 5000))
+	for i := range topics {
+		if _, err := l.Append(t.Context(), engine.MustTopic(fmt.Sprint("t", i)), large); err != nil {
+			t.Fatal(err)
+		}
+	}
+	most := 0
+	l.disk.OnOp(func(int, string, string) { most = max(most, l.disk.OpenFiles()) })
+	if err := l.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.disk.OnOp(nil)
+	segments := 0
+	for name := range l.disk.Files() {
+		if strings.HasPrefix(name, "seg/") {
+			segments++
+		}
+	}
+	if segments != topics {
+		t.Fatalf("%d segments, want one for each of %d topics", segments, topics)
+	}
+	if most > 200 {
+		t.Errorf("%d files were open at once", most)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if open := l.disk.OpenFiles(); open != 0 {
+		t.Errorf("%d files are open after Close", open)
+	}
+}
+
+// TestOldCarryFilesAreEmptied lets cold topics sit in carry files while others
+// fill more of them: the cold ones move on, and nothing is lost.
+func TestOldCarryFilesAreEmptied(t *testing.T) {
+	l := openSim(t, vfs.NewSim(1), engine.Options{BlockBytes: 4096, SegmentBytes: 16 << 10, Compression: engine.CompressionNone})
+	l.fill("cold", 1, 3)
+	l.fill("warm", 1, 200)
+	last := map[string]int{}
+	for round := range 40 {
+		for i := range 4 {
+			name := fmt.Sprint("busy", i)
+			l.fill(name, last[name]+1, last[name]+60)
+			last[name] += 60
+		}
+		if err := l.Checkpoint(t.Context()); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	carries := 0
+	for name := range l.disk.Files() {
+		if name == "carry-0000000000000001" {
+			t.Error("the first carry file is still there")
+		}
+		if strings.HasPrefix(name, "carry-") {
+			carries++
+		}
+	}
+	if carries > 12 {
+		t.Errorf("there are %d carry files", carries)
+	}
+	last["cold"], last["warm"] = 3, 200
+	check := func() {
+		t.Helper()
+		for name, want := range last {
+			if read, lost, _ := l.readAround(name); read != want || lost != 0 {
+				t.Errorf("topic %s: %d events read, %d lost, want %d", name, read, lost, want)
+			}
+		}
+	}
+	check()
+	l.disk = l.disk.Kill()
+	if err := l.tryOpen(l.opts); err != nil {
+		t.Fatal(err)
+	}
+	check()
+}
