@@ -375,11 +375,11 @@ func (w *flush) continueSegment(t *topicState, m *segmentMeta) (*openSegment, er
 			return w.opened(&openSegment{w: sw, id: id, size: m.durable, blocks: blocks}), nil
 		}
 	}
-	if err == nil || corruption(err) != nil || errors.Is(err, errNotExist) {
-		w.e.writers.distrust(m.id.ID)
-		return nil, nil
+	if err != nil && corruption(err) == nil && !errors.Is(err, errNotExist) {
+		return nil, err
 	}
-	return nil, err
+	w.e.writers.distrust(m.id.ID)
+	return nil, nil // damage is no failure: the caller begins another file
 }
 
 // create makes a file with an id that no other one has.
@@ -506,14 +506,14 @@ func (w *flush) continueCarry() (*openSegment, error) {
 	}
 	id := segment.Identity{UUID: w.state.uuid, ID: newest.id}
 	sw, err := segment.Continue(w.e.env.FS, id, w.e.codec(), newest.durable)
-	if err != nil {
-		w.e.writers.distrust(newest.id)
-		if corruption(err) != nil || errors.Is(err, errNotExist) {
-			return nil, nil // its damage is reported when it is read
-		}
+	if err == nil {
+		return w.opened(&openSegment{w: sw, id: id, size: newest.durable}), nil
+	}
+	w.e.writers.distrust(newest.id)
+	if corruption(err) == nil && !errors.Is(err, errNotExist) {
 		return nil, err
 	}
-	return w.opened(&openSegment{w: sw, id: id, size: newest.durable}), nil
+	return nil, nil // its damage is reported when it is read
 }
 
 // settle syncs and closes the files, once there are as many as most, but for
