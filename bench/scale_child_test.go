@@ -284,4 +284,3 @@ func topicsChild(arg string) error {
 	}
 	return nil
 }
-
