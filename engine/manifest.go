@@ -38,8 +38,9 @@ const (
 	frameEdit     = 2
 
 	// manifestRotateBytes is the least size at which a manifest is replaced by
-	// a snapshot.
-	manifestRotateBytes = 1 << 20
+	// a snapshot: 16 small edits. Opening a log reads all of them, and a
+	// rotation costs a fraction of those checkpoints.
+	manifestRotateBytes = 128 << 10
 )
 
 // manifest is the open manifest of a log. It is used by one goroutine at a
