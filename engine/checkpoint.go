@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/seglog/seglog/cursor"
 	"github.com/seglog/seglog/index"
@@ -40,7 +43,13 @@ type checkpointCut struct {
 	start    wal.Start
 	position uint64
 	topics   []topicCut
-	cursors  []cursor.Entry
+	cursors  map[cursorKey]cursor.Entry
+}
+
+// cursorKey names one cursor.
+type cursorKey struct {
+	topic    uint64
+	consumer string
 }
 
 type topicCut struct {
@@ -156,7 +165,11 @@ func (e *Engine) uncut(c *checkpointCut) {
 	for i := range c.topics {
 		e.markDirtyLocked(c.topics[i].t)
 	}
-	e.dirtyCursors = append(c.cursors, e.dirtyCursors...)
+	newer := e.dirtyCursors
+	e.dirtyCursors = c.cursors
+	for _, entry := range newer {
+		e.markCursorLocked(entry)
+	}
 }
 
 func (e *Engine) nothingToDo(c *checkpointCut) bool {
@@ -187,11 +200,7 @@ func (e *Engine) record(w *flush, cut *checkpointCut, mode checkpointMode) error
 	e.c.mu.Unlock()
 	w.edit.log(&s)
 	w.editTopics()
-	for i := range cut.cursors {
-		if e.cursorTopicKnown(w, &cut.cursors[i]) {
-			w.edit.cursor(cut.cursors[i])
-		}
-	}
+	w.editCursors(cut.cursors)
 	w.editCarries()
 	for _, id := range e.writers.orphans {
 		w.edit.tombstone(id)
@@ -205,18 +214,25 @@ func (e *Engine) record(w *flush, cut *checkpointCut, mode checkpointMode) error
 	return e.appendEdit(w.edit.b)
 }
 
-// cursorTopicKnown: a topic's creation and its cursors come in one record
-// order, so the topic is in the manifest or in this edit.
-func (e *Engine) cursorTopicKnown(w *flush, c *cursor.Entry) bool {
-	if w.state.topics[c.Topic] != nil {
-		return true
+// editCursors writes where each cursor that moved is now. A topic's creation
+// and its cursors come in one record order, so the topic is in the manifest or
+// in this edit.
+func (w *flush) editCursors(moved map[cursorKey]cursor.Entry) {
+	if len(moved) == 0 {
+		return
 	}
+	known := make(map[uint64]bool, len(w.topics))
 	for i := range w.topics {
-		if w.topics[i].meta.topic == c.Topic {
-			return true
+		known[w.topics[i].meta.topic] = true
+	}
+	keys := slices.SortedFunc(maps.Keys(moved), func(a, b cursorKey) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.consumer, b.consumer))
+	})
+	for _, k := range keys {
+		if known[k.topic] || w.state.topics[k.topic] != nil {
+			w.edit.cursor(moved[k])
 		}
 	}
-	return false
 }
 
 // appendEdit writes an edit to the manifest, and then applies it.

@@ -685,7 +685,16 @@ func (e *Engine) markDirtyLocked(t *topicState) {
 
 func (e *Engine) setCursorLocked(entry cursor.Entry) {
 	applyCursor(e.cursors, entry)
-	e.dirtyCursors = append(e.dirtyCursors, entry)
+	e.markCursorLocked(entry)
+}
+
+// markCursorLocked has the next checkpoint write where the cursor is now; where
+// it was in between is of no interest.
+func (e *Engine) markCursorLocked(entry cursor.Entry) {
+	if e.dirtyCursors == nil {
+		e.dirtyCursors = map[cursorKey]cursor.Entry{}
+	}
+	e.dirtyCursors[cursorKey{entry.Topic, entry.Consumer}] = entry
 }
 
 // trimLocked moves a topic's low watermark; events of the tail that are wholly

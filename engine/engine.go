@@ -44,7 +44,7 @@ type Engine struct {
 	publishMu    sync.Mutex // guards what topicState says, and the fields below
 	published    wal.Start  // the end of what is published
 	dirty        []*topicState
-	dirtyCursors []cursor.Entry
+	dirtyCursors map[cursorKey]cursor.Entry
 	cursors      *cursor.Table // safe for readers
 
 	visible     atomic.Uint64 // readers see positions up to this one

@@ -146,8 +146,8 @@ var mutantTable = []mutant{
 	},
 	{
 		name: "cursors are not checkpointed", file: "engine/checkpoint.go",
-		old: "			w.edit.cursor(cut.cursors[i])",
-		new: "			_ = i",
+		old: "			w.edit.cursor(moved[k])",
+		new: "			_ = k",
 	},
 	{
 		name: "latest id is that of the last event on disk", file: "engine/recover.go",
