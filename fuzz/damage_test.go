@@ -249,7 +249,7 @@ func (p *patient) damages(every int) []damage {
 				d.SetFile(name, slices.Concat(b[:off], make([]byte, end-off), b[end:]))
 			})
 		}
-		for _, n := range []int{0, 1, 100, len(b) / 2, len(b) - 4096, len(b) - 1} {
+		for _, n := range []int{0, 1, 100, len(b) / 2, len(b) - 8192, len(b) - 4096, len(b) - 1} {
 			if n >= 0 && n < len(b) {
 				add(false, name, fmt.Sprintf("cut to %d of %d bytes", n, len(b)), func(d *vfs.Sim) { d.SetFile(name, b[:n]) })
 			}

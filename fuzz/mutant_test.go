@@ -28,7 +28,7 @@ type mutant struct {
 }
 
 const (
-	mutantRun     = "Engine|Damage|Failed|Full|Goes|ReadError|ReadOnly|Second|Unknown|Rolled|Stale"
+	mutantRun     = "Engine|Damage|Failed|Full|Goes|ReadError|ReadOnly|Second|Unknown|Rolled|WriteAfter"
 	mutantTimeout = 5 * time.Minute
 )
 

@@ -319,6 +319,35 @@ func TestRolledBackFileIsFound(t *testing.T) {
 	}
 }
 
+// TestWriteAfterCleanCloseEndsCleanliness leaves part of a manifest edit behind
+// what a clean close left, as a process does that dies before its first commit.
+func TestWriteAfterCleanCloseEndsCleanliness(t *testing.T) {
+	p, err := newPatient(engineTarget(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rig.New(engineTarget(), p.opts, 1)
+	r.Disk = p.disk.Clone()
+	for name, b := range r.Disk.Files() {
+		if strings.HasPrefix(name, "manifest-") {
+			r.Disk.SetFile(name, append(b, bytes.Repeat([]byte{7}, 397)...))
+		}
+	}
+	log, err := r.Target.Open(r.Env(), p.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if log.(*engine.Engine).OpenReport().Clean {
+		t.Error("the log counts as closed clean")
+	}
+	if got, err := p.survey(log, false); err != nil || got != harmless {
+		t.Errorf("outcome %d: %v", got, err)
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestCloseLeavesNothing counts goroutines of a log on a real disk.
 func TestCloseLeavesNothing(t *testing.T) {
 	for _, o := range []engine.Options{{}, {Sync: engine.SyncInterval}, {Sync: engine.SyncNever}} {
