@@ -126,11 +126,6 @@ var mutantTable = []mutant{
 		new: "case ok && id.ID >= s.nextSegment:",
 	},
 	{
-		name: "evidence about the manifest is ignored", file: "engine/recover.go",
-		old: "	case h.ManifestLen > l.size:",
-		new: "	case false:",
-	},
-	{
 		name: "log is freed before the manifest is written", file: "engine/checkpoint.go",
 		old: "	if err := e.record(w, cut, mode); err != nil {",
 		new: "	_ = e.wal.Free(cut.start)\n	if err := e.record(w, cut, mode); err != nil {",
