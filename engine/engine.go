@@ -221,10 +221,10 @@ func (e *Engine) waitIdle() {
 // is missing.
 func (e *Engine) closeClean() error {
 	e.c.mu.Lock()
-	healthy := e.c.failed == nil
+	failed := e.c.failed
 	e.c.mu.Unlock()
-	if !healthy {
-		return nil // who appended has heard of the failure
+	if failed != nil {
+		return failed // which may have taken what was acknowledged without a sync
 	}
 	if e.unchanged() {
 		return nil
