@@ -91,6 +91,9 @@ func (s *scanner) framesIn(f *FileInfo) error {
 		return err
 	}
 	defer src.close()
+	if s.clean {
+		src.ahead = PageBytes // most often one look at a file is enough
+	}
 	// From the very start: a header page may have been overwritten by a frame.
 	for off := int64(0); off < src.size; {
 		h, ok, err := src.headerAt(off, s.cfg.UUID)

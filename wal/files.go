@@ -172,6 +172,7 @@ type source struct {
 	size   int64
 	window []byte // content of [at, at+len)
 	at     int64
+	ahead  int64 // bytes that the window holds, at least
 }
 
 const windowBytes = 128 << 10
@@ -186,7 +187,7 @@ func openSource(fsys vfs.FS, name string) (*source, error) {
 		f.Close()
 		return nil, fmt.Errorf("size of %s: %w", name, err)
 	}
-	return &source{f: f, name: name, size: size}, nil
+	return &source{f: f, name: name, size: size, ahead: windowBytes}, nil
 }
 
 func (s *source) close() {
@@ -226,7 +227,7 @@ func (s *source) fresh(off int64, n int) ([]byte, error) {
 func (s *source) fill(off int64, n int) error {
 	want := int64(n)
 	if off > 0 {
-		want = min(windowBytes, s.size-off)
+		want = min(max(s.ahead, want), s.size-off)
 	}
 	if int64(cap(s.window)) < want {
 		s.window = make([]byte, want)
