@@ -226,7 +226,7 @@ func (s *scale) openClean(small, large string) {
 		return spent
 	}
 	var a, b []time.Duration
-	for range 15 {
+	for range 31 {
 		a, b = append(a, open(small)), append(b, open(large))
 	}
 	s.same("open after a clean close", a, b)
