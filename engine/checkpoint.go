@@ -311,13 +311,16 @@ func (e *Engine) install(w *flush, cut *checkpointCut) {
 	state := e.manifest.state
 	e.stats.segmentBytes.Store(state.bytes())
 	e.publishMu.Lock()
-	defer e.publishMu.Unlock()
 	for i := range w.topics {
 		f := &w.topics[i]
 		t := f.cut.t
 		meta := state.topics[t.topic]
 		t.disk.Store(e.viewAfter(t, f, meta))
 		e.cutTailLocked(t, f.flushed)
+	}
+	e.publishMu.Unlock()
+	for i := range w.topics {
+		e.noteSealed(&w.topics[i])
 	}
 }
 
@@ -344,6 +347,23 @@ func (e *Engine) viewAfter(t *topicState, f *flushedTopic, meta *topicMeta) *dis
 		v.index.Add(f.blocks...)
 	}
 	return v
+}
+
+// noteSealed has the index forget, in time, the blocks of segments that this
+// checkpoint sealed. Readers know them to be sealed by now.
+func (e *Engine) noteSealed(f *flushedTopic) {
+	if len(f.blocks) == 0 {
+		return
+	}
+	v := f.cut.t.disk.Load()
+	for _, s := range slices.Backward(v.meta.segments) {
+		if s.last < f.blocks[0].First {
+			return
+		}
+		if s.sealed {
+			e.loaded.add(loadedSegment{v.index, s.id.ID}, s.footer.Blocks)
+		}
+	}
 }
 
 // cleanUp frees the WAL below the cut and unlinks what was dropped. All of it

@@ -52,9 +52,10 @@ type Engine struct {
 	manifestGen atomic.Uint64 // what is durable of the manifest, for WAL frames
 	manifestLen atomic.Int64
 
-	walMu sync.Mutex // held for each write and sync of wal
-	wal   *wal.Writer
-	files *fileCache
+	walMu  sync.Mutex // held for each write and sync of wal
+	wal    *wal.Writer
+	files  *fileCache
+	loaded loadedSegments
 
 	checkpointMu sync.Mutex // guards the manifest, and the fields below
 	manifest     *manifest

@@ -158,7 +158,7 @@ func (r *reader) fillFromDisk(v *diskView) error {
 		return r.missing(r.next, "no segment holds the event")
 	}
 	n, ok := v.index.Snapshot().Seek(r.next)
-	if ok && n.Span {
+	for ok && n.Span { // more than once only where others load very much just now
 		if err := r.expand(v, n); err != nil {
 			return err
 		}
@@ -219,6 +219,9 @@ func (r *reader) expand(v *diskView, n index.Entry) error {
 	}
 	if err := v.expand(m, blocks); err != nil {
 		return r.e.readError(r.t, id, r.next, m.last, err)
+	}
+	if m.sealed {
+		r.e.loaded.add(loadedSegment{v.index, m.id.ID}, len(blocks))
 	}
 	return nil
 }
