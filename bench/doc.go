@@ -5,6 +5,7 @@
 //	go test ./bench -bench . -run '^$'              every workload, ours beside the limit
 //	go test ./bench -run TestRatios -ratios -v      ours against the limit in short alternating rounds (-v shows them)
 //	go test ./bench -bench Open -run '^$' -events 1000000
+//	go test ./bench -run TestScale -scale -v        what must not grow with a log: 10 million events, 100,000 topics
 //
 // # What is compared
 //

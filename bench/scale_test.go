@@ -299,7 +299,7 @@ func (s *scale) compact(small []string, large string, topics int) {
 			now = used.allocated - used.wal
 			return now <= want
 		})
-		s.row(now <= want, "disk after Compact, without the write-ahead log",
+		s.row(now <= want, "data on disk after Compact",
 			fmt.Sprintf("%s → %s after %v, %d files removed", mib(data), mib(now), round(took), log.Stats().SegmentsRemoved), "≤ "+mib(want))
 	})
 }
