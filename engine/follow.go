@@ -145,7 +145,11 @@ func (e *Engine) tryReload() error {
 	if l == nil {
 		return fmt.Errorf("there is no log: %w", errNotExist)
 	}
-	e.uuid = l.state.uuid
+	if f.manifest == nil {
+		e.uuid = l.state.uuid // constant from here on: readers use it
+	} else if e.uuid != l.state.uuid {
+		return &CorruptError{File: manifestName(l.gen), Reason: fmt.Sprintf("belongs to log %x, and not to %x, which was opened", l.state.uuid, e.uuid)}
+	}
 	e.takeManifest(l)
 	if f.wal != nil {
 		_ = f.wal.Close() // read only

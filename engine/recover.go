@@ -39,7 +39,15 @@ type OpenReport struct {
 }
 
 // OpenReport says what opening the log found and did.
-func (e *Engine) OpenReport() OpenReport { return e.report }
+func (e *Engine) OpenReport() OpenReport {
+	if f := e.follower; f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+	}
+	r := e.report
+	r.Unknown, r.Damage = slices.Clone(r.Unknown), slices.Clone(r.Damage)
+	return r
+}
 
 const (
 	lockName    = "LOCK"

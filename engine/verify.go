@@ -20,7 +20,7 @@ func (e *Engine) Verify(damaged func(*CorruptError), progress func(bytes int64))
 	if progress == nil {
 		progress = func(int64) {}
 	}
-	for _, d := range e.report.Damage {
+	for _, d := range e.OpenReport().Damage {
 		v.damaged(d)
 	}
 	for _, t := range v.topics {
