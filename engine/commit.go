@@ -198,9 +198,11 @@ func (e *Engine) enqueue(ctx context.Context, ops []op, wait bool) (g *group, w 
 	for i := range ops {
 		o := &ops[i]
 		e.assignLocked(o)
-		if o.kind == opSync {
+		switch {
+		case o.kind == opSync:
 			g.sync = true
-		} else if o.kind != opExpect {
+		case o.kind == opExpect, o.kind == opTrim && o.removed == 0: // nothing to write
+		default:
 			g.ops = append(g.ops, *o)
 		}
 	}
