@@ -29,6 +29,9 @@ type Entry struct {
 	Deleted bool
 }
 
+// EntryBytes is the size of a record of consumer.
+func EntryBytes(consumer string) int { return headerBytes + len(consumer) }
+
 // AppendEntry appends the record of e, and panics on a consumer that no record
 // can hold: consumers were validated long before.
 func AppendEntry(dst []byte, e Entry) []byte {

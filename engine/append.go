@@ -138,25 +138,34 @@ func (e *Engine) batchOps(b *Batch) ([]op, error) {
 			ops = append(ops, op{kind: opExpect, topic: o.Topic, id: uint64(o.ID)})
 		}
 	}
-	total := 0
+	size := int64(0)
+	add := func(o op) error {
+		o.t = e.topic(o.topic)
+		ops = append(ops, o)
+		size += o.recordBytes()
+		if most := int64(e.opts.MaxCommitBytes) + oneRunBytesMax; size > most {
+			return fmt.Errorf("%w: commit of %d bytes and more, the limit is %d", ErrTooLarge, size, most)
+		}
+		return nil
+	}
 	for _, o := range b.ops {
 		switch o.Kind {
 		case OpAppend:
 			data, err := e.encodeBatch(o.Topic, o.Events)
+			if err == nil && len(o.Events) > 0 {
+				err = add(op{kind: opRun, topic: o.Topic, count: uint32(len(o.Events)), data: data})
+			}
 			if err != nil {
 				return nil, fmt.Errorf("topic %s: %w", o.Topic, err)
 			}
-			if total += len(data); total > e.opts.MaxCommitBytes {
-				return nil, fmt.Errorf("%w: commit of %d bytes and more, the limit is %d", ErrTooLarge, total, e.opts.MaxCommitBytes)
-			}
-			if len(o.Events) > 0 {
-				ops = append(ops, op{kind: opRun, topic: o.Topic, count: uint32(len(o.Events)), data: data})
-			}
 		case OpAck:
-			if err := errors.Join(o.Topic.Validate(), o.Consumer.Validate()); err != nil {
+			err := errors.Join(o.Topic.Validate(), o.Consumer.Validate())
+			if err == nil {
+				err = add(e.cursorOp(o.Topic, o.Consumer, o.ID))
+			}
+			if err != nil {
 				return nil, err
 			}
-			ops = append(ops, e.cursorOp(o.Topic, o.Consumer, o.ID))
 		}
 	}
 	return ops, nil

@@ -54,11 +54,30 @@ type op struct {
 	removed, remaining uint64 // opTrim: outcome
 }
 
+// recordBytes is what o takes in a frame.
+func (o *op) recordBytes() (n int64) {
+	switch o.kind {
+	case opRun:
+		n = int64(recordHeaderBytes + runHeaderBytes + len(o.data))
+	case opCursor:
+		n = int64(recordHeaderBytes + cursor.EntryBytes(o.consumer))
+	case opTrim:
+		return recordHeaderBytes + trimBytes
+	default:
+		return 0
+	}
+	if o.t == nil {
+		n += int64(recordHeaderBytes + placeBytes + len(o.topic.name))
+	}
+	return n
+}
+
 // group is what one frame will hold.
 type group struct {
 	ops     []op
 	waiters []*waiter
-	bytes   int64
+	bytes   int64 // of events
+	size    int64 // of the records
 	sync    bool
 	err     error         // the outcome; valid once done is closed
 	done    chan struct{} // nil where nobody asked for it
@@ -167,12 +186,13 @@ func (e *Engine) abandon(w *waiter) waiterSignal {
 // assigns ids and positions, and adds them to the last group. Where lead is
 // true the caller must lead.
 func (e *Engine) enqueue(ctx context.Context, ops []op, wait bool) (g *group, w *waiter, lead bool, err error) {
-	var bytes int64
+	var bytes, size int64
 	for i := range ops {
-		bytes += int64(len(ops[i].data))
 		if ops[i].topic != (Topic{}) {
 			ops[i].t = e.topic(ops[i].topic)
 		}
+		bytes += int64(len(ops[i].data))
+		size += ops[i].recordBytes()
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, false, err
@@ -194,7 +214,7 @@ func (e *Engine) enqueue(ctx context.Context, ops []op, wait bool) (g *group, w 
 		}
 	}
 	defer c.mu.Unlock()
-	g = c.lastGroupLocked(bytes)
+	g = e.lastGroupLocked(size)
 	for i := range ops {
 		o := &ops[i]
 		e.assignLocked(o)
@@ -207,6 +227,7 @@ func (e *Engine) enqueue(ctx context.Context, ops []op, wait bool) (g *group, w 
 		}
 	}
 	g.bytes += bytes
+	g.size += size
 	c.queuedBytes += bytes
 	if !c.leading {
 		c.leading = true
@@ -293,7 +314,7 @@ func (e *Engine) checkLocked(ops []op, i int) error {
 		return &ConflictError{Latest: EventID(latest)}
 	case opCursor:
 		latest := e.assignedLocked(o)
-		for j := range i {
+		for j := 0; j < i && o.id > latest; j++ {
 			if ops[j].kind == opRun && ops[j].topic == o.topic {
 				latest += uint64(ops[j].count)
 			}
@@ -351,10 +372,11 @@ func (e *Engine) assignLocked(o *op) {
 }
 
 // lastGroupLocked returns the group that takes the next change.
-func (c *committer) lastGroupLocked(bytes int64) *group {
+func (e *Engine) lastGroupLocked(size int64) *group {
+	c := &e.c
 	if n := len(c.queue); n > 0 {
 		g := c.queue[n-1]
-		if g.bytes == 0 || g.bytes+bytes <= groupBytes {
+		if g.size == 0 || g.size+size <= min(groupBytes, e.opts.walCommitBytes()) {
 			return g
 		}
 	}

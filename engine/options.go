@@ -57,8 +57,9 @@ type Options struct {
 	ReadOnly bool
 	// MaxEventBytes bounds one encoded event; default 16 MiB.
 	MaxEventBytes int
-	// MaxCommitBytes bounds the encoded events of one commit; default 64 MiB,
-	// and never more than about half of WALBytes.
+	// MaxCommitBytes bounds the encoded events of one commit, and what its
+	// records take beside them where there are many; default 64 MiB, and never
+	// more than about half of WALBytes.
 	MaxCommitBytes int
 	// SegmentBytes is the size at which a segment file is sealed; default 64 MiB.
 	SegmentBytes int64
@@ -142,7 +143,7 @@ func (o Options) withDefaults() (Options, error) {
 		}
 		*f.value = int(v)
 	}
-	o.MaxCommitBytes = o.maxCommit()
+	o.MaxCommitBytes = int(min(int64(o.MaxCommitBytes), o.walCommitBytes()))
 	return o, nil
 }
 

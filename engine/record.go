@@ -291,7 +291,10 @@ const (
 
 	recordHeaderBytes = 8
 	runHeaderBytes    = 24
-	trimBytes         = 20
+	placeBytes        = 12
+	trimBytes         = placeBytes + 8
+	// oneRunBytesMax is the most that a commit of one run takes beside events.
+	oneRunBytesMax = 2*recordHeaderBytes + runHeaderBytes + placeBytes + MaxTopicBytes
 )
 
 type runRecord struct {

@@ -17,15 +17,15 @@ func (o *Options) walFileBytes() int64 { return min(max(o.WALBytes/8, 16<<10), 1
 // WAL, so that consumers go on and space can be freed when it is full.
 func (o *Options) walReserveBytes() int64 { return min(64<<10, o.WALBytes/8) }
 
-// maxCommit is the largest commit that the WAL can always take after a
+// walCommitBytes is the largest commit that the WAL can always take after a
 // checkpoint: the current file cannot be given up, and may have been made for a
 // commit as large as this one; and the reserve must stay free in a third.
-func (o *Options) maxCommit() int {
+func (o *Options) walCommitBytes() int64 {
 	const page = wal.PageBytes
 	file := (o.WALBytes - o.walReserveBytes() - 2*page) / 2
 	frame := file - 2*page         // the header page, and rounding up to a page
 	frame -= frame/page*8 + 2*page // the page table, the frame's header, and those of its records
-	return int(min(int64(o.MaxCommitBytes), frame))
+	return frame
 }
 
 func (e *Engine) codec() segment.Codec {
