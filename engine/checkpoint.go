@@ -126,6 +126,7 @@ func (e *Engine) tryCheckpoint(mode checkpointMode) error {
 	}
 	if err := e.record(w, cut, mode); err != nil {
 		w.distrust()
+		w.orphan()
 		e.uncut(cut)
 		return err
 	}
@@ -239,11 +240,9 @@ func (w *flush) editCursors(moved map[cursorKey]cursor.Entry) {
 func (e *Engine) appendEdit(b []byte) error {
 	m := e.manifest
 	if err := m.append(frameEdit, b); err != nil {
-		if err = noSpace(err); errors.Is(err, ErrNoSpace) {
-			var s *syncError
-			if !errors.As(err, &s) {
-				return err
-			}
+		var s *syncError
+		if errors.Is(err, vfs.ErrNoSpace) && !errors.As(err, &s) {
+			return noSpace(err)
 		}
 		return &fatalError{err}
 	}

@@ -599,6 +599,16 @@ func (w *flush) distrust() {
 	w.e.writers.next = max(w.e.writers.next, w.nextID)
 }
 
+// orphan has the files that this checkpoint made dropped by the next edit: the
+// one that names them may be there by now, but the next one takes its place.
+func (w *flush) orphan() {
+	for _, f := range w.files {
+		if f.fresh {
+			w.e.writers.orphans = append(w.e.writers.orphans, f.id)
+		}
+	}
+}
+
 func (w *flush) close() {
 	for _, f := range w.files {
 		if f.w != nil {

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/seglog/seglog/engine"
@@ -36,5 +37,62 @@ func TestCompactOfRefusedTopicWritesNothing(t *testing.T) {
 			l.fill("new", 1, 1)
 		}
 		openSim(t, disk.Kill(), engine.Options{})
+	}
+}
+
+// ENOSPC from the sync of the manifest stops the log like any failed sync.
+func TestNoSpaceFromManifestSyncStopsLog(t *testing.T) {
+	disk := vfs.NewSim(1)
+	l := openSim(t, disk, engine.Options{})
+	l.fill("t", 1, 3)
+	var name string
+	for n := range disk.Files() {
+		if strings.HasPrefix(n, "manifest-") {
+			name = n
+		}
+	}
+	disk.Inject(vfs.Fault{At: 0, Err: vfs.ErrNoSpace, Count: 1, Kind: "sync", Name: name})
+	err := l.Checkpoint(t.Context())
+	if !errors.Is(err, engine.ErrFailed) {
+		t.Errorf("got %v, want ErrFailed", err)
+	}
+	if _, err := l.Append(t.Context(), engine.MustTopic("t"), mustEvent(t, "k", 1)); !errors.Is(err, engine.ErrFailed) {
+		t.Errorf("append: got %v, want ErrFailed", err)
+	}
+}
+
+// What a failed manifest write leaves behind is removed with the next one.
+func TestNoSpaceForManifestLeavesNoFiles(t *testing.T) {
+	disk := vfs.NewSim(1)
+	l := openSim(t, disk, engine.Options{})
+	l.fill("t", 1, 3)
+	var name string
+	for n := range disk.Files() {
+		if strings.HasPrefix(n, "manifest-") {
+			name = n
+		}
+	}
+	for range 3 {
+		disk.Inject(vfs.Fault{At: 0, Err: vfs.ErrNoSpace, Count: 2, Kind: "write", Name: name})
+		if err := l.Checkpoint(t.Context()); !errors.Is(err, engine.ErrNoSpace) {
+			t.Fatalf("got %v, want ErrNoSpace", err)
+		}
+		disk.ClearFaults()
+	}
+	l.fill("t", 4, 4)
+	if err := l.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	carries := 0
+	for n := range disk.Files() {
+		if strings.HasPrefix(n, "carry-") {
+			carries++
+		}
+	}
+	if carries != 1 {
+		t.Errorf("%d carry files, want 1", carries)
 	}
 }
