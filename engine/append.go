@@ -58,10 +58,21 @@ func (e *Engine) checkSize(event *Event) (int, error) {
 
 // change submits ops, unless the log cannot be changed.
 func (e *Engine) change(ctx context.Context, ops []op) error {
-	if e.opts.ReadOnly {
-		return ErrReadOnly
+	if err := e.writable(); err != nil {
+		return err
 	}
 	return e.submit(ctx, ops)
+}
+
+// writable refuses changes of a read-only log.
+func (e *Engine) writable() error {
+	if !e.opts.ReadOnly {
+		return nil
+	}
+	if err := e.ready(context.Background()); err != nil {
+		return err
+	}
+	return ErrReadOnly
 }
 
 // AppendBatch implements [EventLog].
@@ -215,8 +226,8 @@ var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); retu
 // one topic complete in the order of the calls.
 func (e *Engine) AppendAsync(ctx context.Context, topic Topic, event Event, opts ...AppendOption) *Pending {
 	data, err := e.encode(topic, &event)
-	if err == nil && e.opts.ReadOnly {
-		err = ErrReadOnly
+	if err == nil {
+		err = e.writable()
 	}
 	if err != nil {
 		return &Pending{topic: topic, err: err}

@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/seglog/seglog/cursor"
 	"github.com/seglog/seglog/wal"
 )
 
@@ -24,12 +26,44 @@ type follower struct {
 	wal      *wal.Follower // nil: the whole WAL was read, and nobody writes
 	manifest *loadedManifest
 	failed   error
+	broken   chan struct{} // closed once failed is set
 	wake     []*topicState
+	// applied is the end of the frames that the cursors know of.
+	applied wal.LSN
+	// newest is the highest generation of the WAL when the whole of it was read.
+	newest uint64
+}
+
+// failLocked ends following for good.
+func (f *follower) failLocked(err error) {
+	if f.failed == nil && err != nil {
+		f.failed = classify(err)
+		close(f.broken)
+	}
+}
+
+// end is closed once following has failed; nil for a log that is written.
+func (f *follower) end() <-chan struct{} {
+	if f == nil {
+		return nil
+	}
+	return f.broken
+}
+
+// close gives the WAL back. Who polls from now on gets ErrClosed.
+func (f *follower) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed = ErrClosed
+	if f.wal != nil {
+		_ = f.wal.Close() // read only
+		f.wal = nil
+	}
 }
 
 // openReadOnly reads the log as it is.
 func (e *Engine) openReadOnly() error {
-	e.follower = &follower{}
+	e.follower = &follower{broken: make(chan struct{})}
 	entries, err := e.env.FS.ReadDir(".")
 	if err != nil {
 		return fmt.Errorf("list files: %w", err)
@@ -77,7 +111,7 @@ func (e *Engine) poll() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failed == nil {
-		f.failed = e.pollLocked()
+		f.failLocked(e.pollLocked())
 	}
 	for _, t := range f.wake {
 		t.changed.wake()
@@ -89,8 +123,8 @@ func (e *Engine) poll() error {
 func (e *Engine) pollLocked() error {
 	f := e.follower
 	if f.wal == nil {
-		busy, err := e.writerRuns()
-		if err != nil || !busy {
+		same, err := e.undisturbed()
+		if err != nil || same {
 			return err
 		}
 		return e.reload()
@@ -114,6 +148,20 @@ func (e *Engine) writerRuns() (bool, error) {
 		return false, fmt.Errorf("look for a writer: %w", err)
 	}
 	return busy, nil
+}
+
+// undisturbed says whether nobody has written, or begun to, since the whole WAL
+// was read.
+func (e *Engine) undisturbed() (bool, error) {
+	busy, err := e.writerRuns()
+	if err != nil || busy {
+		return false, err
+	}
+	newest, err := wal.Newest(e.walConfig())
+	if err != nil {
+		return false, fmt.Errorf("look for a writer: %w", err)
+	}
+	return newest == e.follower.newest, nil
 }
 
 // reload reads manifest and WAL from the start, into the topics that are there
@@ -166,6 +214,10 @@ func (e *Engine) tryReload() error {
 // readWhole reads a WAL that nobody writes to. What it shows was written, but
 // perhaps never synced; it is synced before it is shown, where that is allowed.
 func (e *Engine) readWhole(l *loadedManifest) error {
+	var err error
+	if e.follower.newest, err = wal.Newest(e.walConfig()); err != nil {
+		return fmt.Errorf("look for a writer: %w", err)
+	}
 	e.report.Damage = nil
 	for _, d := range l.damage {
 		e.report.Damage = append(e.report.Damage, d.err)
@@ -174,7 +226,12 @@ func (e *Engine) readWhole(l *loadedManifest) error {
 		return err
 	}
 	e.report.Unknown = nil
-	scan, err := e.replay(l, wal.ScanOptions{Salvage: true, MaxFrameBytes: maxFrameBytes})
+	scan, err := e.replay(l, wal.ScanOptions{Salvage: true, MaxFrameBytes: maxFrameBytes}, func() error {
+		if same, err := e.undisturbed(); err != nil || !same {
+			return cmp.Or(err, wal.ErrRecycled)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -284,13 +341,25 @@ func (e *Engine) takeManifest(l *loadedManifest) {
 			e.addTopic(t)
 		}
 		e.takeTopicLocked(t, m)
-		for _, c := range l.state.cursors.List(num) {
-			if _, ok := e.cursors.Get(num, c.Consumer); !ok || m.latest >= t.latest.Load() {
-				applyCursor(e.cursors, c)
-			}
+		if l.state.checkpoint.LSN >= e.follower.applied {
+			e.takeCursors(num, l.state.cursors)
 		}
 	}
+	e.follower.applied = max(e.follower.applied, l.state.checkpoint.LSN)
 	e.visible.Store(max(e.visible.Load(), l.state.position))
+}
+
+// takeCursors makes a topic's cursors those of a manifest that knows of later
+// commits than the frames that were read.
+func (e *Engine) takeCursors(topic uint64, now *cursor.Table) {
+	for _, c := range e.cursors.List(topic) {
+		if _, ok := now.Get(topic, c.Consumer); !ok {
+			e.cursors.Delete(topic, c.Consumer)
+		}
+	}
+	for _, c := range now.List(topic) {
+		applyCursor(e.cursors, c)
+	}
 }
 
 func (e *Engine) takeTopicLocked(t *topicState, m *topicMeta) {

@@ -76,7 +76,7 @@ func (e *Engine) openWriter() error {
 	}
 	e.adopt(&l.manifest, newest)
 	e.loadState()
-	scan, err := e.replay(l, wal.ScanOptions{MaxFrameBytes: maxFrameBytes})
+	scan, err := e.replay(l, wal.ScanOptions{MaxFrameBytes: maxFrameBytes}, nil)
 	if err != nil {
 		return err
 	}
@@ -244,21 +244,33 @@ func (m *topicMeta) gaps() []gap {
 	return gaps
 }
 
-// replay applies the WAL behind the checkpoint.
-func (e *Engine) replay(l *loadedManifest, o wal.ScanOptions) (wal.ScanResult, error) {
+// replay applies the WAL behind the checkpoint. Nothing is applied before all
+// was read and confirm has said so, where it is not nil.
+func (e *Engine) replay(l *loadedManifest, o wal.ScanOptions, confirm func() error) (wal.ScanResult, error) {
 	for _, num := range sortedKeys(l.state.topics) {
 		if err := l.state.topics[num].check(manifestName(l.gen)); err != nil {
 			return wal.ScanResult{}, err
 		}
 	}
 	r := &replayer{e: e, salvage: o.Salvage}
+	var read []wal.Frame
 	scan, err := wal.Scan(e.walConfig(), l.state.checkpoint, o, func(f wal.Frame) error {
 		if err := l.checkEvidence(&f.Header); err != nil && !o.Salvage {
 			return err
 		}
 		l.lastFrame = f.Header
+		if confirm != nil {
+			read = append(read, f)
+			return nil
+		}
 		return r.frame(&f)
 	})
+	if err == nil && confirm != nil {
+		err = confirm()
+	}
+	for i := 0; i < len(read) && err == nil; i++ {
+		err = r.frame(&read[i])
+	}
 	if err != nil {
 		return scan, fmt.Errorf("replay write-ahead log: %w", err)
 	}
@@ -407,12 +419,12 @@ func (e *Engine) findOrphans(entries []vfs.Entry) error {
 		id, ok := parseSegmentName(name)
 		switch {
 		case ok && known[id.ID]:
-		case ok && id.ID >= s.nextSegment && e.ours(id):
+		case ok && id.ID >= s.nextSegment && id.ID < 1<<62 && e.ours(id):
 			e.writers.orphans = append(e.writers.orphans, id)
 			e.writers.next = max(e.writers.next, id.ID+1)
 		default:
 			e.report.Unknown = append(e.report.Unknown, name)
-			if ok {
+			if ok && id.ID < 1<<62 {
 				e.writers.next = max(e.writers.next, id.ID+1)
 			}
 		}
@@ -484,6 +496,7 @@ func parseSegmentName(name string) (id segment.Identity, ok bool) {
 type replayer struct {
 	e       *Engine
 	salvage bool
+	known   bool // the cursors know of the frame
 	events  uint64
 }
 
@@ -498,6 +511,10 @@ func (r *replayer) frame(f *wal.Frame) error {
 	e := r.e
 	e.publishMu.Lock()
 	defer e.publishMu.Unlock()
+	if fo := e.follower; fo != nil {
+		r.known = f.Start < fo.applied
+		fo.applied = max(fo.applied, f.End)
+	}
 	position := f.Position
 	rest := f.Payload
 	for len(rest) > 0 {
@@ -633,6 +650,9 @@ func (r *replayer) cursor(body []byte) error {
 	t := r.e.byNum[entry.Topic]
 	if t == nil {
 		return fmt.Errorf("cursor of topic %d, which was never created", entry.Topic)
+	}
+	if r.known {
+		return nil
 	}
 	r.e.markDirtyLocked(t)
 	r.e.setCursorLocked(entry)

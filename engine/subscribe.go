@@ -32,9 +32,13 @@ func (e *Engine) Subscribe(ctx context.Context, topic Topic, opts SubscribeOptio
 		depth: uint64(e.opts.QueueDepth), last: uint64(opts.After),
 	}
 	s.err = e.readyFor(context.Background(), topic)
+	if s.err == nil && opts.Lag != LagCatchUp && opts.Lag != LagFail {
+		s.err = fmt.Errorf("%w: unknown SubscribeOptions.Lag %d", ErrConfig, opts.Lag)
+	}
 	if t := e.topic(topic); t != nil {
 		s.base = t.visibleLatest(e.visible.Load())
 		s.attach(t)
+		s.next = max(s.next, t.low.Load())
 	}
 	return func(yield func(Record, error) bool) {
 		if err := s.deliver(yield); err != nil {
@@ -43,11 +47,11 @@ func (e *Engine) Subscribe(ctx context.Context, topic Topic, opts SubscribeOptio
 	}
 }
 
-// attach starts the reader at what is there after s.last.
+// attach starts the reader after s.last.
 func (s *subscription) attach(t *topicState) {
 	s.t = t
-	s.next = max(s.last+1, t.low.Load())
-	if s.last+1 == 0 {
+	s.next = s.last + 1
+	if s.next == 0 {
 		s.next = s.last // no event has that id
 	}
 }
@@ -105,6 +109,10 @@ func (s *subscription) wait() error {
 		case <-changed:
 		case <-s.ctx.Done():
 		case <-s.e.closed:
+		case <-s.e.follower.end():
+			if err := s.e.poll(); err != nil {
+				return err
+			}
 		}
 	}
 }

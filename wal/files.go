@@ -23,7 +23,7 @@ func parseName(name string) (uint64, bool) {
 		return 0, false
 	}
 	number, err := strconv.ParseUint(digits, 16, 64)
-	if err != nil || fileName(number) != name {
+	if err != nil || fileName(number) != name || number >= unbegun/2 { // no writer gets there
 		return 0, false
 	}
 	return number, true
@@ -87,6 +87,19 @@ func listFiles(cfg Config) (files []*FileInfo, unknown []string, err error) {
 		return cmp.Or(cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.Number, b.Number))
 	})
 	return files, unknown, nil
+}
+
+// Newest is the highest generation that a file of the log has. It tells
+// whether somebody has written to the log: every writer begins one.
+func Newest(cfg Config) (uint64, error) {
+	files, _, err := listFiles(cfg.withDefaults())
+	newest := uint64(0)
+	for _, f := range files {
+		if f.state == stateValid {
+			newest = max(newest, f.Generation)
+		}
+	}
+	return newest, err
 }
 
 // load reads the header page.
