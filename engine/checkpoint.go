@@ -63,6 +63,13 @@ type topicCut struct {
 func (e *Engine) checkpoint(mode checkpointMode) error {
 	e.checkpointMu.Lock()
 	defer e.checkpointMu.Unlock()
+	if e.ended {
+		return ErrClosed
+	}
+	return e.checkpointLocked(mode)
+}
+
+func (e *Engine) checkpointLocked(mode checkpointMode) error {
 	if e.needsRecovery.Load() {
 		mode = checkpointRecovery
 	}
@@ -174,7 +181,8 @@ func (e *Engine) uncut(c *checkpointCut) {
 }
 
 func (e *Engine) nothingToDo(c *checkpointCut) bool {
-	return len(c.topics) == 0 && len(c.cursors) == 0 && len(e.writers.forget) == 0 && c.start == e.manifest.state.checkpoint
+	return len(c.topics) == 0 && len(c.cursors) == 0 && len(e.writers.forget) == 0 &&
+		(c.start == e.manifest.state.checkpoint || e.unchanged())
 }
 
 // syncWAL makes the WAL durable up to what is published: the manifest must not

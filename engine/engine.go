@@ -60,6 +60,7 @@ type Engine struct {
 	checkpointMu sync.Mutex // guards the manifest, and the fields below
 	manifest     *manifest
 	writers      segmentWriters
+	ended        bool // by Close: there are no more checkpoints
 
 	goroutines sync.WaitGroup
 	stop       chan struct{} // closed to stop the background goroutine
@@ -85,6 +86,9 @@ type Engine struct {
 // [ErrVersion] where the files are of a newer version; in all these cases it
 // has changed nothing.
 func Open(dir string, opts Options) (*Engine, error) {
+	if _, err := opts.withDefaults(); err != nil {
+		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	}
 	if !opts.ReadOnly {
 		if err := vfs.MkdirAllSync(dir); err != nil {
 			return nil, fmt.Errorf("open log %s: %w: %w", dir, ErrIO, err)
@@ -163,8 +167,8 @@ func (e *Engine) release() {
 	if e.wal != nil {
 		_ = e.wal.Close()
 	}
-	if f := e.follower; f != nil && f.wal != nil {
-		_ = f.wal.Close()
+	if e.follower != nil {
+		e.follower.close()
 	}
 	e.files.close()
 	if e.lock != nil {
@@ -221,6 +225,9 @@ func (e *Engine) waitIdle() {
 // closeClean folds everything into segments and says in the WAL that nothing
 // is missing.
 func (e *Engine) closeClean() error {
+	e.checkpointMu.Lock()
+	defer e.checkpointMu.Unlock()
+	e.ended = true
 	e.c.mu.Lock()
 	failed := e.c.failed
 	e.c.mu.Unlock()
@@ -230,7 +237,7 @@ func (e *Engine) closeClean() error {
 	if e.unchanged() {
 		return nil
 	}
-	if err := e.checkpoint(checkpointInTurn); err != nil {
+	if err := e.checkpointLocked(checkpointInTurn); err != nil {
 		if errors.Is(err, ErrNoSpace) {
 			e.log("closed without a checkpoint: the next open replays the write-ahead log", "cause", err)
 			return e.wal.Sync()

@@ -64,7 +64,7 @@ func manifestGens(entries []vfs.Entry) []uint64 {
 	var gens []uint64
 	for _, e := range entries {
 		if hex, ok := strings.CutPrefix(e.Name, "manifest-"); ok && len(hex) == 16 && hex == strings.ToLower(hex) {
-			if gen, err := strconv.ParseUint(hex, 16, 64); err == nil {
+			if gen, err := strconv.ParseUint(hex, 16, 64); err == nil && gen < 1<<62 { // no writer gets there
 				gens = append(gens, gen)
 			}
 		}
