@@ -122,7 +122,7 @@ var mutantTable = []mutant{
 	},
 	{
 		name: "unknown files are removed", file: "engine/recover.go",
-		old: "case ok && id.ID >= s.nextSegment && e.ours(id):",
+		old: "case ok && id.ID >= s.nextSegment && id.ID < 1<<62 && e.ours(id):",
 		new: "case ok && id.ID >= s.nextSegment:",
 	},
 	{
