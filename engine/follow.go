@@ -411,12 +411,15 @@ func (e *Engine) explainGapsLocked() {
 		return
 	}
 	for _, t := range e.byNum {
-		v := t.disk.Load()
-		if v == nil {
+		old := t.disk.Load()
+		if old == nil || len(old.salvaged()) == 0 {
 			continue
 		}
+		v := *old // readers may hold it
+		v.gaps = slices.Clone(old.gaps)
 		for i := len(v.meta.lost); i < len(v.gaps); i++ {
 			v.gaps[i].err = e.report.Damage[len(e.report.Damage)-1]
 		}
+		t.disk.Store(&v)
 	}
 }
