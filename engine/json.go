@@ -23,9 +23,10 @@ const jsonDepthMax = 10000
 type jsonScanner struct {
 	b     []byte
 	i     int
-	high  uint64 // bits of all bytes of strings, ORed together
-	stack []byte // '{' or '[', the innermost last
-	few   [32]byte
+	high  uint64   // bits of all bytes of strings, ORed together
+	depth int      // how many objects and arrays are open
+	few   [32]byte // '{' or '[' of each; of the outermost ones here, which takes no allocation
+	deep  []byte   // of the others
 }
 
 // ascii says whether no string had a byte above 0x7f; outside of strings none
@@ -33,7 +34,6 @@ type jsonScanner struct {
 func (s *jsonScanner) ascii() bool { return s.high&0x8080808080808080 == 0 }
 
 func (s *jsonScanner) document() bool {
-	s.stack = s.few[:0]
 	if !s.value() {
 		return false
 	}
@@ -69,7 +69,7 @@ func (s *jsonScanner) begin() (opened, ok bool) {
 	case '"':
 		return false, s.text()
 	case '{', '[':
-		if len(s.stack) == jsonDepthMax {
+		if s.depth == jsonDepthMax {
 			return false, false
 		}
 		s.i++
@@ -78,7 +78,7 @@ func (s *jsonScanner) begin() (opened, ok bool) {
 			s.i++
 			return false, true
 		}
-		s.stack = append(s.stack, c)
+		s.push(c)
 		return true, c == '[' || s.key()
 	case 't':
 		return false, s.literal("true")
@@ -93,12 +93,12 @@ func (s *jsonScanner) begin() (opened, ok bool) {
 // end scans what follows a value: the ends of what it is nested in, up to a
 // comma, behind which another value comes (more).
 func (s *jsonScanner) end() (more, ok bool) {
-	for len(s.stack) > 0 {
+	for s.depth > 0 {
 		s.space()
 		if s.i == len(s.b) {
 			return false, false
 		}
-		top := s.stack[len(s.stack)-1]
+		top := s.top()
 		c := s.b[s.i]
 		s.i++
 		if c == ',' {
@@ -107,9 +107,32 @@ func (s *jsonScanner) end() (more, ok bool) {
 		if c != top+2 {
 			return false, false
 		}
-		s.stack = s.stack[:len(s.stack)-1]
+		s.pop()
 	}
 	return false, true
+}
+
+func (s *jsonScanner) push(c byte) {
+	if s.depth < len(s.few) {
+		s.few[s.depth] = c
+	} else {
+		s.deep = append(s.deep, c)
+	}
+	s.depth++
+}
+
+func (s *jsonScanner) top() byte {
+	if s.depth <= len(s.few) {
+		return s.few[s.depth-1]
+	}
+	return s.deep[len(s.deep)-1]
+}
+
+func (s *jsonScanner) pop() {
+	s.depth--
+	if s.depth >= len(s.few) {
+		s.deep = s.deep[:len(s.deep)-1]
+	}
 }
 
 // key scans an object's key and its colon.

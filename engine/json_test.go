@@ -30,6 +30,13 @@ func TestValidJSONAgreesWithTheStandardLibrary(t *testing.T) {
 	}
 }
 
+func TestValidJSONDoesNotAllocate(t *testing.T) {
+	payload := []byte(`{"a":[1,{"b":"c"}]}`)
+	if n := testing.AllocsPerRun(100, func() { validJSON(payload) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func FuzzValidJSON(f *testing.F) {
 	for _, s := range jsonSamples() {
 		f.Add([]byte(s))
