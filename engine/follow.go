@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seglog/seglog/cursor"
+	"github.com/seglog/seglog/internal/vfs"
 	"github.com/seglog/seglog/wal"
 )
 
@@ -222,7 +223,7 @@ func (e *Engine) readWhole(l *loadedManifest) error {
 	for _, d := range l.damage {
 		e.report.Damage = append(e.report.Damage, d.err)
 	}
-	if err := e.syncForReading(); err != nil {
+	if err := e.syncWALFiles(e.env.FS.OpenRead, false); err != nil {
 		return err
 	}
 	e.report.Unknown = nil
@@ -246,7 +247,10 @@ func (e *Engine) readWhole(l *loadedManifest) error {
 	return nil
 }
 
-func (e *Engine) syncForReading() error {
+// syncWALFiles has each file of the WAL synced, so that what is shown of it was
+// durable before. Where that is not a must, it may be impossible: on a read-only
+// mount, where it is not needed.
+func (e *Engine) syncWALFiles(open func(string) (vfs.File, error), must bool) error {
 	entries, err := e.env.FS.ReadDir(".")
 	if err != nil {
 		return fmt.Errorf("list files: %w", err)
@@ -255,12 +259,15 @@ func (e *Engine) syncForReading() error {
 		if !x.Regular || len(x.Name) != len("wal-")+16 || x.Name[:4] != "wal-" {
 			continue
 		}
-		f, err := e.env.FS.OpenRead(x.Name)
+		f, err := open(x.Name)
 		if err != nil {
 			return fmt.Errorf("open %s: %w", x.Name, err)
 		}
-		_ = f.SyncData() // not possible on a read-only mount, and not needed there
-		_ = f.Close()
+		err = f.SyncData()
+		_ = f.Close() // not written to
+		if err != nil && must {
+			return fmt.Errorf("sync %s: %w", x.Name, err)
+		}
 	}
 	return nil
 }

@@ -96,3 +96,24 @@ func TestNoSpaceForManifestLeavesNoFiles(t *testing.T) {
 		t.Errorf("%d carry files, want 1", carries)
 	}
 }
+
+// What a log shows that was opened on a full disk survives power loss, whatever
+// the process before it had synced.
+func TestOpenOnFullDiskShowsOnlyWhatIsDurable(t *testing.T) {
+	disk := vfs.NewSim(1)
+	l := openSim(t, disk, engine.Options{Sync: engine.SyncNever})
+	l.fill("t", 1, 3)
+	disk = disk.Kill()
+	disk.SetCapacity(1)
+	l = openSim(t, disk, engine.Options{})
+	latest, _, err := l.Latest(t.Context(), engine.MustTopic("t"))
+	if err != nil || latest != 3 {
+		t.Fatalf("latest is %d, %v, want 3", latest, err)
+	}
+	disk = disk.Crash(vfs.Survival{Mode: vfs.DropAll})
+	disk.SetCapacity(0)
+	l = openSim(t, disk, engine.Options{})
+	if again, _, err := l.Latest(t.Context(), engine.MustTopic("t")); err != nil || again != latest {
+		t.Errorf("latest was %d, and is %d, %v, after power loss", latest, again, err)
+	}
+}

@@ -379,6 +379,8 @@ func (e *Engine) checkCursors() error {
 // recoverDirty makes the log of a process that did not end in order safe to
 // write to: what was replayed goes into new segments and a new manifest before
 // the first commit, since the page cache may have shown us what is not on disk.
+// Where there is no space for that, the log is opened for reading, and what is
+// shown is synced in the place where it is.
 func (e *Engine) recoverDirty(entries []vfs.Entry) error {
 	if err := e.findOrphans(entries); err != nil {
 		return err
@@ -387,7 +389,7 @@ func (e *Engine) recoverDirty(entries []vfs.Entry) error {
 	err := e.checkpoint(checkpointRecovery)
 	if errors.Is(err, ErrNoSpace) {
 		e.log("opened on a full disk: nothing can be appended until there is space", "cause", err)
-		return nil
+		return e.syncWALFiles(e.env.FS.Open, true)
 	}
 	return err
 }
