@@ -141,3 +141,51 @@ func TestHighestFileNumbersAreNotOurs(t *testing.T) {
 		}
 	}
 }
+
+// A commit's cursors, ids and events are seen together.
+func TestCommitIsVisibleAtOnce(t *testing.T) {
+	l := mustOpen(t, t.TempDir(), engine.Options{Sync: engine.SyncNever})
+	defer l.Close()
+	inbox, a, b := engine.MustTopic("inbox"), engine.MustTopic("a"), engine.MustTopic("b")
+	worker := engine.MustConsumerID("w")
+	const n = 2000
+	if _, _, err := l.AppendBatch(t.Context(), inbox, manyEvents(t, n)); err != nil {
+		t.Fatal(err)
+	}
+	event := mustEvent(t, "k", 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range n {
+			var batch engine.Batch
+			batch.Ack(inbox, worker, engine.EventID(i+1))
+			batch.Append(a, event)
+			batch.Append(b, event)
+			if _, err := l.Commit(context.Background(), &batch); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	for cursor := engine.EventID(0); cursor < n && !t.Failed(); {
+		cursor, _, _ = l.Cursor(t.Context(), inbox, worker)
+		inA, _, _ := l.Latest(t.Context(), a)
+		inB, _, _ := l.Latest(t.Context(), b)
+		if inA < cursor || inB < inA {
+			t.Errorf("the cursor is at %d, topic a then at %d, topic b then at %d", cursor, inA, inB)
+		}
+		records, err := engine.ReadRange(t.Context(), l, b, max(inA, 1)-1, 1)
+		if err != nil || inA > 0 && len(records) == 0 {
+			t.Errorf("topic b does not have event %d: %v", inA, err)
+		}
+	}
+	<-done
+}
+
+func manyEvents(t *testing.T, n int) []engine.Event {
+	events := make([]engine.Event, n)
+	for i := range events {
+		events[i] = mustEvent(t, "k", i)
+	}
+	return events
+}

@@ -368,7 +368,7 @@ func (e *Engine) Latest(ctx context.Context, topic Topic) (EventID, bool, error)
 	if t == nil {
 		return 0, false, nil
 	}
-	latest := t.latest.Load()
+	latest := t.visibleLatest(e.visible.Load())
 	return EventID(latest), latest > 0, nil
 }
 
@@ -412,6 +412,8 @@ func (e *Engine) Cursor(ctx context.Context, topic Topic, consumer ConsumerID) (
 	if t == nil {
 		return 0, false, nil
 	}
+	e.publishMu.Lock() // not between a commit's cursors and its events
+	defer e.publishMu.Unlock()
 	c, ok := e.cursors.Get(t.topic, consumer.id)
 	return EventID(c.ID), ok, nil
 }
