@@ -21,8 +21,8 @@ import (
 // promises.
 //
 // Locks are taken in this order: checkpointMu, committer.mu, publishMu,
-// topicsMu. walMu is taken with no other but checkpointMu. Readers take none of
-// them but topicsMu, to look a topic up.
+// topicsMu. walMu is taken with no other but checkpointMu. Reads and
+// subscriptions take none of them but topicsMu, to look a topic up.
 type Engine struct {
 	// Constant after Open.
 	opts   Options

@@ -18,8 +18,12 @@ import (
 // again whenever a frame says that it has grown. Where no writer runs, it reads
 // the WAL to its end, damage included.
 
-// followEvery is how often a follower looks for news.
-const followEvery = 5 * time.Millisecond
+// A follower looks for news every followEvery, and less often while there is
+// none, down to followIdle.
+const (
+	followEvery = 5 * time.Millisecond
+	followIdle  = 40 * time.Millisecond
+)
 
 // follower is the state of a read-only log. Guarded by its mutex.
 type follower struct {
@@ -89,17 +93,25 @@ func (e *Engine) openReadOnly() error {
 
 // follow wakes subscribers when there is news.
 func (e *Engine) follow() {
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
+	pause := followEvery
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
 	for {
 		select {
 		case <-e.stop:
 			return
-		case <-tick.C:
-			if err := e.poll(); err != nil {
-				e.log("cannot follow", "cause", err)
-			}
+		case <-timer.C:
 		}
+		before := e.visible.Load()
+		if err := e.poll(); err != nil {
+			e.log("cannot follow", "cause", err)
+			return // for good: who reads hears of it
+		}
+		pause = min(2*pause, followIdle)
+		if e.visible.Load() != before {
+			pause = followEvery
+		}
+		timer.Reset(pause)
 	}
 }
 

@@ -166,7 +166,8 @@ func ReadRange(ctx context.Context, log EventLog, topic Topic, after EventID, li
 	opts := ReadOptions{After: after, Limit: limit}
 	switch limit {
 	case 0:
-		return nil, topic.Validate()
+		_, _, err := log.Latest(ctx, topic) // a log that cannot be read says so
+		return nil, err
 	case NoLimit:
 		opts.Limit = 0
 	}
