@@ -660,35 +660,78 @@ func (o *op) entry() cursor.Entry {
 func (e *Engine) publish(g *group) {
 	e.publishMu.Lock()
 	visible := e.visible.Load()
-	for i := range g.ops {
+	for i := 0; i < len(g.ops); {
 		o := &g.ops[i]
-		t := o.t
-		e.markDirtyLocked(t)
+		e.markDirtyLocked(o.t)
 		if o.create {
-			t.known = true
+			o.t.known = true
 		}
+		n := 1
 		switch o.kind {
 		case opRun:
-			c := chunk{first: o.first, position: o.position, count: uint64(o.count), data: o.data}
-			e.pushLocked(t, c)
-			visible = o.position + c.count - 1
+			n = runLength(g.ops[i:])
+			c := mergeRun(g.ops[i : i+n])
+			e.pushLocked(o.t, c)
+			visible = c.position + c.count - 1
 		case opCursor:
 			e.setCursorLocked(o.entry())
 		case opTrim:
-			e.trimLocked(t, o.id)
+			e.trimLocked(o.t, o.id)
 		}
+		i += n
 	}
 	e.visible.Store(visible)
 	for i := range g.ops {
-		if o := &g.ops[i]; o.kind == opRun {
+		if o := &g.ops[i]; o.kind == opRun && !continues(g.ops, i) {
 			o.t.latest.Store(o.first + uint64(o.count) - 1)
 		}
 	}
 	e.published = e.wal.Position()
 	e.publishMu.Unlock()
 	for i := range g.ops {
-		g.ops[i].t.changed.wake()
+		if !continues(g.ops, i) {
+			g.ops[i].t.changed.wake()
+		}
 	}
+}
+
+// continues says whether ops[i] is an append to the same topic as the one
+// behind it.
+func continues(ops []op, i int) bool {
+	return i+1 < len(ops) && ops[i+1].t == ops[i].t && ops[i].kind == opRun && ops[i+1].kind == opRun
+}
+
+// chunkBytesMax bounds the chunks that appends are merged into: readers look
+// through a chunk from its start.
+const chunkBytesMax = 64 << 10
+
+// runLength is how many appends, from the first of ops, go into one chunk.
+func runLength(ops []op) int {
+	n, bytes := 1, len(ops[0].data)
+	for continues(ops, n-1) && bytes+len(ops[n].data) <= chunkBytesMax {
+		bytes += len(ops[n].data)
+		n++
+	}
+	return n
+}
+
+// mergeRun makes one chunk of appends to one topic: a crowd's events then take
+// one slot of the tail, and one piece of memory.
+func mergeRun(ops []op) chunk {
+	c := chunk{first: ops[0].first, position: ops[0].position, count: uint64(ops[0].count), data: ops[0].data}
+	if len(ops) == 1 {
+		return c
+	}
+	bytes := 0
+	for i := range ops {
+		bytes += len(ops[i].data)
+	}
+	c.data, c.count = make([]byte, 0, bytes), 0
+	for i := range ops {
+		c.data = append(c.data, ops[i].data...)
+		c.count += uint64(ops[i].count)
+	}
+	return c
 }
 
 func (e *Engine) pushLocked(t *topicState, c chunk) {
