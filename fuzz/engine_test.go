@@ -40,10 +40,7 @@ func TestEngineSurvivesCrashes(t *testing.T) {
 	var met sometimes
 	for _, w := range workloads() {
 		t.Run(w.name, func(t *testing.T) {
-			c := &crasher{target: engineTarget(), workload: w, every: 23, deeper: 41}
-			if *full {
-				c.every, c.deeper = 1, 40
-			}
+			c := &crasher{target: engineTarget(), workload: w, every: apart(23), deeper: 41}
 			if *depth2 {
 				c.deeper = 1
 			}
@@ -72,10 +69,7 @@ func TestEngineSurvivesFaults(t *testing.T) {
 	runs, failed := 0, 0
 	for _, w := range workloads() {
 		t.Run(w.name, func(t *testing.T) {
-			s := &saboteur{target: engineTarget(), workload: w, every: 13}
-			if *full {
-				s.every = 1
-			}
+			s := &saboteur{target: engineTarget(), workload: w, every: apart(13)}
 			if err := s.enumerate(); err != nil {
 				t.Error(err)
 			}
@@ -130,10 +124,7 @@ func TestOptionsChangeNoResult(t *testing.T) {
 
 // TestDamageIsReported damages a log that was closed, and one that was killed.
 func TestDamageIsReported(t *testing.T) {
-	every := 997
-	if *full {
-		every = 1
-	}
+	every := apart(997)
 	for _, closed := range []bool{true, false} {
 		t.Run(fmt.Sprintf("closed=%v", closed), func(t *testing.T) {
 			p, err := newPatient(engineTarget(), closed)

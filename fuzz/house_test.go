@@ -17,12 +17,25 @@ import (
 )
 
 var (
-	full   = flag.Bool("full", false, "all crash points, faults and bits instead of a sample")
+	full   = flag.Bool("full", false, "all crash points, faults and bits instead of a sample: hours")
+	scale  = flag.Int("scale", 1, "how many times as many crash points, faults and bits as the usual sample")
 	depth2 = flag.Bool("deep", false, "with -full: every crash point within every recovery")
 	seeds  = flag.Int("seeds", 0, "seeds of the simulation; 0: a few")
 	from   = flag.Uint64("from", 0, "the first seed of the simulation")
 	replay = flag.String("replay", "", "file with a script to run instead of generated ones")
 )
+
+// apart is how far apart the cases of a sweep are that takes each every-th. The
+// short form is for the race detector: it repeats what one goroutine does.
+func apart(every int) int {
+	switch {
+	case *full:
+		return 1
+	case testing.Short():
+		return 4 * every
+	}
+	return max(1, every / *scale)
+}
 
 // part is how many of n cases the short form of a test takes; they are spread
 // over all, at places that differ from one variant to the next.
