@@ -70,6 +70,9 @@ func (e *Engine) checkpoint(mode checkpointMode) error {
 }
 
 func (e *Engine) checkpointLocked(mode checkpointMode) error {
+	if err := e.hasFailed(); err != nil {
+		return err // what a failed checkpoint has left behind is for the next open
+	}
 	if e.needsRecovery.Load() {
 		mode = checkpointRecovery
 	}
@@ -139,6 +142,9 @@ func (e *Engine) tryCheckpoint(mode checkpointMode) error {
 	}
 	e.install(w, cut)
 	e.needsRecovery.Store(false)
+	if err := e.rotateGrown(); err != nil {
+		return err // the checkpoint stands: readers know of it, and its files stay
+	}
 	return e.cleanUp(cut)
 }
 
@@ -258,12 +264,19 @@ func (e *Engine) appendEdit(b []byte) error {
 		panic("engine: own manifest edit does not apply: " + err.Error())
 	}
 	e.manifestLen.Store(m.size)
-	if m.wantsRotation() {
-		if free, err := e.env.FS.Free(); err == nil && free > 8*m.size {
-			return e.rotateManifest(nil, false)
-		}
-	}
 	return nil
+}
+
+// rotateGrown replaces the manifest where its edits have outgrown its snapshot.
+func (e *Engine) rotateGrown() error {
+	m := e.manifest
+	if !m.wantsRotation() {
+		return nil
+	}
+	if free, err := e.env.FS.Free(); err != nil || free <= 8*m.size {
+		return nil //nolint:nilerr // another time
+	}
+	return e.rotateManifest(nil, false)
 }
 
 // rotateManifest applies an edit and writes the outcome as the snapshot of a

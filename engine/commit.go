@@ -796,6 +796,13 @@ func (e *Engine) fail(cause error) error {
 	return e.c.failed
 }
 
+// hasFailed returns the error that the log has failed with.
+func (e *Engine) hasFailed() error {
+	e.c.mu.Lock()
+	defer e.c.mu.Unlock()
+	return e.c.failed
+}
+
 // appendPlace and appendUint64 build record bodies.
 func appendPlace(b []byte, p place) []byte {
 	b = appendUint64(b, p.topic)

@@ -228,10 +228,7 @@ func (e *Engine) closeClean() error {
 	e.checkpointMu.Lock()
 	defer e.checkpointMu.Unlock()
 	e.ended = true
-	e.c.mu.Lock()
-	failed := e.c.failed
-	e.c.mu.Unlock()
-	if failed != nil {
+	if failed := e.hasFailed(); failed != nil {
 		return failed // which may have taken what was acknowledged without a sync
 	}
 	if e.unchanged() {
