@@ -140,6 +140,7 @@ func (c *crasher) again(settled *rig.Rig, image *vfs.Sim, at int, v vfs.Survival
 // TestToyLogSurvivesCrashes shows that the house finds nothing where nothing
 // is wrong.
 func TestToyLogSurvivesCrashes(t *testing.T) {
+	skipShort(t)
 	for _, w := range workloads() {
 		if w.Options.Sync != 0 {
 			continue // the toy always syncs
@@ -156,6 +157,7 @@ func TestToyLogSurvivesCrashes(t *testing.T) {
 
 // TestHouseFindsFlaws shows that it finds something where something is wrong.
 func TestHouseFindsFlaws(t *testing.T) {
+	skipShort(t)
 	for _, f := range toyFlaws {
 		t.Run(string(f), func(t *testing.T) {
 			for _, w := range workloads() {

@@ -68,6 +68,7 @@ func (s *saboteur) fail(at int, name string, count int) error {
 }
 
 func TestToyLogSurvivesFaults(t *testing.T) {
+	skipShort(t)
 	for _, w := range workloads() {
 		if w.Options.Sync != 0 {
 			continue

@@ -37,6 +37,15 @@ func apart(every int) int {
 	return max(1, every / *scale)
 }
 
+// skipShort skips a long test of the house alone where the race detector, which
+// has nothing to find in it, would make it longer.
+func skipShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("not in the short form")
+	}
+}
+
 // part is how many of n cases the short form of a test takes; they are spread
 // over all, at places that differ from one variant to the next.
 func stride(n, most int) int {
