@@ -11,9 +11,9 @@ import (
 
 const (
 	// writeBytes is how much a writer gathers before it writes.
-	writeBytes = 1 << 20
+	writeBytes = 256 << 10
 	// keepBytes is the largest buffer that goes back to the pool.
-	keepBytes = 4 * writeBytes
+	keepBytes = 16 * writeBytes
 )
 
 // buffers are shared by all writers: there may be one for each of very many

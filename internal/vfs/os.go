@@ -224,8 +224,16 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.f.WriteAt(p, off)
+	if n >= startWriteBytes {
+		startWrite(f.f, off, n)
+	}
 	return n, pathError("write", f.name, err)
 }
+
+// startWriteBytes is the size of a write that is handed to the disk at once,
+// where the platform can: the sync that follows many of them then does not keep
+// the disk from others for long.
+const startWriteBytes = 64 << 10
 
 func (f *file) Size() (int64, error) {
 	info, err := f.f.Stat()
