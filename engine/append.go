@@ -4,23 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 )
 
 // Append implements [EventLog]: it returns once the event is durable under the
 // log's sync policy, and shares the sync with whoever appends at the same time.
 func (e *Engine) Append(ctx context.Context, topic Topic, event Event, opts ...AppendOption) (EventID, error) {
-	data, err := e.encode(topic, &event)
+	room := rooms.Get().(*[]byte)
+	data, err := e.encode((*room)[:0], topic, &event)
 	if err != nil {
+		rooms.Put(room)
 		return 0, fmt.Errorf("append to topic %s: %w", topic, err)
 	}
 	var two [2]op
-	ops := append(two[:0], op{kind: opRun, topic: topic, count: 1, data: data})
+	ops := append(two[:0], op{kind: opRun, topic: topic, count: 1, data: data, lent: true})
 	ops = withOptions(ops, topic, opts)
 	if err := e.change(ctx, ops); err != nil {
-		return 0, fmt.Errorf("append to topic %s: %w", topic, err)
+		return 0, fmt.Errorf("append to topic %s: %w", topic, err) // the room may still be read
+	}
+	if cap(data) <= roomBytesMax {
+		*room = data
+		rooms.Put(room)
 	}
 	return EventID(ops[len(ops)-1].first), nil
 }
+
+// rooms are for single events on their way into a commit group.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
+// roomBytesMax bounds what is kept of them.
+const roomBytesMax = 64 << 10
 
 // withOptions puts the conditions of opts in front of ops.
 func withOptions(ops []op, topic Topic, opts []AppendOption) []op {
@@ -33,8 +46,8 @@ func withOptions(ops []op, topic Topic, opts []AppendOption) []op {
 	return ops
 }
 
-// encode checks an event and encodes it for the WAL.
-func (e *Engine) encode(topic Topic, event *Event) ([]byte, error) {
+// encode checks an event and encodes it for the WAL, in room where it fits.
+func (e *Engine) encode(room []byte, topic Topic, event *Event) ([]byte, error) {
 	if err := topic.Validate(); err != nil {
 		return nil, err
 	}
@@ -45,7 +58,10 @@ func (e *Engine) encode(topic Topic, event *Event) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return appendEvent(make([]byte, 0, size), event), nil
+	if cap(room) < size {
+		room = make([]byte, 0, size)
+	}
+	return appendEvent(room, event), nil
 }
 
 func (e *Engine) checkSize(event *Event) (int, error) {
@@ -225,7 +241,7 @@ var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); retu
 // than [Options.PendingBytes] are in flight or the tails are full. Handles of
 // one topic complete in the order of the calls.
 func (e *Engine) AppendAsync(ctx context.Context, topic Topic, event Event, opts ...AppendOption) *Pending {
-	data, err := e.encode(topic, &event)
+	data, err := e.encode(nil, topic, &event)
 	if err == nil {
 		err = e.writable()
 	}
@@ -235,16 +251,17 @@ func (e *Engine) AppendAsync(ctx context.Context, topic Topic, event Event, opts
 	var two [2]op
 	ops := append(two[:0], op{kind: opRun, topic: topic, count: 1, data: data})
 	ops = withOptions(ops, topic, opts)
-	g, _, lead, err := e.enqueue(ctx, ops, false)
+	g, part, err := e.enqueue(ctx, ops, false)
 	if err != nil {
 		return &Pending{topic: topic, err: err}
 	}
 	p := &Pending{id: EventID(ops[len(ops)-1].first), topic: topic, g: g}
 	switch {
-	case lead && e.env.Inline:
+	case part != partLead:
+	case e.env.Inline:
 		_ = e.lead(g) // Wait reports it
-	case lead:
-		e.goroutines.Go(e.leadInBackground)
+	default:
+		e.goroutines.Go(func() { _ = e.lead(g) }) // Wait reports it
 	}
 	return p
 }

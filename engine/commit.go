@@ -15,10 +15,11 @@ import (
 )
 
 // The commit pipeline. Callers encode their changes outside any lock, and take
-// ids and a place in the queue under committer.mu. The first one to come leads:
-// it writes the group that has gathered as one WAL frame, syncs it, publishes
-// it, wakes the others, and hands over to a caller of the next group. There is
-// no committer goroutine: a lone caller commits for itself without a switch.
+// ids and a place in the queue under committer.mu. The first caller of a group
+// leads it: when its turn has come, it writes the group as one WAL frame, syncs
+// it, publishes it, wakes the others, and hands over to the leader of the next
+// group. There is no committer goroutine: a lone caller commits for itself
+// without a switch, and one channel wakes a whole group.
 //
 // After waking a group, the next leader first lets those who were woken come
 // back, for as long as they do (see gather): otherwise a crowd splits into two
@@ -46,6 +47,7 @@ type op struct {
 	first    uint64 // opRun: id of the first; opTrim: the latest id; assigned
 	position uint64 // opRun: of the first; assigned
 	data     []byte // opRun: encoded events
+	lent     bool   // opRun: data is the caller's again once the group is done
 
 	consumer string // opCursor
 	id       uint64 // opCursor: up to; opTrim: before; opExpect: latest
@@ -75,29 +77,23 @@ func (o *op) recordBytes() (n int64) {
 // group is what one frame will hold.
 type group struct {
 	ops     []op
-	waiters []*waiter
 	bytes   int64 // of events
 	size    int64 // of the records
 	sync    bool
-	err     error         // the outcome; valid once done is closed
-	done    chan struct{} // nil where nobody asked for it
+	err     error         // the outcome; valid once it is known
+	done    chan struct{} // closed when the outcome is known; nil: nobody asked for it
+	turn    chan turn     // buffered: tells the leader, once
+	led     bool          // a caller leads it, or will
+	callers int64         // who wait, the leader included
 }
 
-// waiter is one caller that waits for its group.
-type waiter struct {
-	ch        chan waiterSignal // buffered: one signal is all that is ever sent before a receive
-	err       error             // valid after signalDone
-	abandoned bool              // guarded by committer.mu
-}
-
-type waiterSignal uint8
+// turn is what the leader of a group hears.
+type turn uint8
 
 const (
-	signalDone waiterSignal = iota + 1
-	signalLead
+	turnLead turn = iota + 1 // commit the group
+	turnOver                 // the outcome is known already
 )
-
-var waiters = sync.Pool{New: func() any { return &waiter{ch: make(chan waiterSignal, 1)} }}
 
 type committer struct {
 	mu           sync.Mutex // guards the fields below, and what topicState says
@@ -109,7 +105,8 @@ type committer struct {
 	failed       error // the cause, once the log has failed
 	nextPosition uint64
 	nextTopic    uint64
-	spare        *group        // to be used again
+	spare        *group        // one that nobody looks at any more, to be used again
+	spareOps     []op          // of one that somebody may still look at
 	idle         chan struct{} // closed when nothing is queued; nil: nobody asks
 
 	// Gathering, see gather.
@@ -118,6 +115,9 @@ type committer struct {
 	gatherSkip int
 	gatherMiss int
 	syncNanos  int64 // a running mean; leaders only
+
+	// crowded: a crowd is about to want every processor, see flush.makeWay.
+	crowded atomic.Bool
 
 	buf wal.Buffer // leaders only
 }
@@ -132,60 +132,83 @@ const (
 	gatherMissMax = 64
 )
 
+// part is what falls to a caller whose change is queued.
+type part uint8
+
+const (
+	partFollow    part = iota // wait for the outcome
+	partLead                  // lead the group now
+	partLeadLater             // lead the group when its turn has come
+)
+
 // submit queues ops as one atomic change and waits for it to be durable. It
 // fills in what was assigned.
 func (e *Engine) submit(ctx context.Context, ops []op) error {
-	g, w, lead, err := e.enqueue(ctx, ops, true)
+	g, part, err := e.enqueue(ctx, ops, true)
 	if err != nil {
 		return err
 	}
-	if lead {
+	switch part {
+	case partLead:
 		return e.lead(g)
+	case partLeadLater:
+		return e.awaitTurn(ctx, g)
+	default:
+		return e.await(ctx, g)
 	}
-	return e.await(ctx, g, w)
 }
 
-// await waits for the outcome of a queued change, and leads when told to.
-func (e *Engine) await(ctx context.Context, g *group, w *waiter) error {
-	var sig waiterSignal
+// await waits for the outcome of a group that another caller leads.
+func (e *Engine) await(ctx context.Context, g *group) error {
 	if ended := ctx.Done(); ended == nil {
-		sig = <-w.ch // cheaper than a select
+		<-g.done // cheaper than a select
 	} else {
 		select {
-		case sig = <-w.ch:
+		case <-g.done:
 		case <-ended:
-			if sig = e.abandon(w); sig == 0 {
+			select {
+			case <-g.done:
+			default:
 				return fmt.Errorf("%w; the change may or may not be kept", ctx.Err())
 			}
 		}
 	}
-	if sig == signalLead {
-		waiters.Put(w)
-		return e.lead(g)
-	}
-	err := w.err
-	w.err = nil
-	waiters.Put(w)
-	return err
+	return g.err
 }
 
-// abandon takes a waiter off; it returns a signal that came before.
-func (e *Engine) abandon(w *waiter) waiterSignal {
-	e.c.mu.Lock()
-	defer e.c.mu.Unlock()
-	select {
-	case sig := <-w.ch:
-		return sig
-	default:
-		w.abandoned = true
-		return 0
+// awaitTurn waits until g can be committed, and commits it. A caller that goes
+// away leaves a goroutine behind that does.
+func (e *Engine) awaitTurn(ctx context.Context, g *group) error {
+	if ended := ctx.Done(); ended == nil {
+		return e.take(g, <-g.turn)
+	} else {
+		select {
+		case t := <-g.turn:
+			return e.take(g, t)
+		case <-ended:
+		}
 	}
+	select {
+	case t := <-g.turn:
+		return e.take(g, t)
+	default:
+		e.goroutines.Go(func() { _ = e.take(g, <-g.turn) }) // the others get the error from the group
+		return fmt.Errorf("%w; the change may or may not be kept", ctx.Err())
+	}
+}
+
+// take does what the leader of g was told.
+func (e *Engine) take(g *group, t turn) error {
+	if t == turnOver {
+		return g.err
+	}
+	return e.lead(g)
 }
 
 // enqueue checks ops against the state that all queued changes lead to,
-// assigns ids and positions, and adds them to the last group. Where lead is
-// true the caller must lead.
-func (e *Engine) enqueue(ctx context.Context, ops []op, wait bool) (g *group, w *waiter, lead bool, err error) {
+// assigns ids and positions, and adds them to the last group. A caller that
+// does not wait gets partLead or partFollow: somebody else must lead for it.
+func (e *Engine) enqueue(ctx context.Context, ops []op, wait bool) (*group, part, error) {
 	var bytes, size int64
 	for i := range ops {
 		if ops[i].topic != (Topic{}) {
@@ -195,7 +218,7 @@ func (e *Engine) enqueue(ctx context.Context, ops []op, wait bool) (g *group, w 
 		size += ops[i].recordBytes()
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, nil, false, err
+		return nil, 0, err
 	}
 	c := &e.c
 	for {
@@ -207,14 +230,14 @@ func (e *Engine) enqueue(ctx context.Context, ops []op, wait bool) (g *group, w 
 		c.mu.Unlock()
 		var again *notYet
 		if !errors.As(err, &again) {
-			return nil, nil, false, err
+			return nil, 0, err
 		}
 		if err := again.wait(ctx); err != nil {
-			return nil, nil, false, err
+			return nil, 0, err
 		}
 	}
 	defer c.mu.Unlock()
-	g = e.lastGroupLocked(size)
+	g := e.lastGroupLocked(size)
 	for i := range ops {
 		o := &ops[i]
 		e.assignLocked(o)
@@ -229,25 +252,40 @@ func (e *Engine) enqueue(ctx context.Context, ops []op, wait bool) (g *group, w 
 	g.bytes += bytes
 	g.size += size
 	c.queuedBytes += bytes
-	if !c.leading {
-		c.leading = true
-		lead = true
-	}
+	return g, c.joinLocked(g, wait), nil
+}
+
+// joinLocked makes the caller one of g's.
+func (c *committer) joinLocked(g *group, wait bool) part {
 	if wait {
+		g.callers++
 		if c.queue[0] == g {
-			c.arrived.Add(1)
+			c.arrived.Store(g.callers)
 		}
-		if !lead {
-			w = waiters.Get().(*waiter)
-			w.abandoned = false
-			g.waiters = append(g.waiters, w)
-		}
-		return g, w, lead, nil
 	}
+	switch {
+	case !c.leading:
+		c.leading, g.led = true, true
+		if !wait {
+			g.waitable()
+		}
+		return partLead
+	case wait && !g.led:
+		g.led = true
+		if g.turn == nil {
+			g.turn = make(chan turn, 1)
+		}
+		return partLeadLater
+	}
+	g.waitable()
+	return partFollow
+}
+
+// waitable makes sure that the outcome can be waited for.
+func (g *group) waitable() {
 	if g.done == nil {
 		g.done = make(chan struct{})
 	}
-	return g, nil, lead, nil
 }
 
 // notYet says that a change cannot be queued before something has happened.
@@ -286,9 +324,7 @@ func (c *committer) afterLastLocked() *notYet {
 	if n := len(c.queue); n > 0 {
 		last = c.queue[n-1]
 	}
-	if last.done == nil {
-		last.done = make(chan struct{})
-	}
+	last.waitable()
 	return &notYet{func(ctx context.Context) error {
 		select {
 		case <-last.done:
@@ -383,7 +419,8 @@ func (e *Engine) lastGroupLocked(size int64) *group {
 	g := c.spare
 	c.spare = nil
 	if g == nil {
-		g = &group{}
+		g = &group{ops: c.spareOps}
+		c.spareOps = nil
 	}
 	c.queue = append(c.queue, g)
 	return g
@@ -399,7 +436,7 @@ func (e *Engine) lead(g *group) error {
 	c.queue = c.queue[:len(c.queue)-1]
 	c.arrived.Store(0)
 	if len(c.queue) > 0 {
-		c.arrived.Store(int64(len(c.queue[0].waiters)))
+		c.arrived.Store(c.queue[0].callers)
 	}
 	c.committing = g
 	err := c.failed
@@ -421,7 +458,8 @@ func (e *Engine) leadInBackground() {
 
 // gather lets the callers that the last leader woke come back before the next
 // group is closed, for as long as they do come. Where they stay away (an open
-// loop, asynchronous appends), it soon stops waiting for them.
+// loop, asynchronous appends), or there are so many that half of them can be
+// synced in the time that the other half takes, it soon stops waiting for them.
 func (e *Engine) gather() {
 	c := &e.c
 	target := c.target
@@ -433,28 +471,33 @@ func (e *Engine) gather() {
 		c.gatherSkip--
 		return
 	}
+	if c.gathered(target) {
+		c.gatherMiss = 0
+		return
+	}
+	c.gatherMiss = min(2*c.gatherMiss+1, gatherMissMax)
+	c.gatherSkip = c.gatherMiss
+}
+
+// gathered waits for target callers, and says whether that was worth it.
+func (c *committer) gathered(target int64) bool {
 	start := time.Now()
-	limit := time.Duration(2 * c.syncNanos)
+	limit := time.Duration(c.syncNanos + c.syncNanos/2)
 	var seen int64
 	var since time.Duration
 	for {
-		runtime.Gosched()
-		n := c.arrived.Load()
-		if n >= target {
-			c.gatherMiss = 0
-			return
-		}
-		elapsed := time.Since(start)
-		if n != seen {
+		runtime.Gosched() // those who were woken are in front of us
+		n, elapsed := c.arrived.Load(), time.Since(start)
+		switch {
+		case elapsed > limit:
+			return false
+		case n >= target:
+			return true
+		case n != seen:
 			seen, since = n, elapsed
+		case elapsed-since > gatherIdle:
+			return 2*seen >= target
 		}
-		if elapsed-since > gatherIdle || elapsed > limit {
-			break
-		}
-	}
-	if 2*seen < target {
-		c.gatherMiss = min(2*c.gatherMiss+1, gatherMissMax)
-		c.gatherSkip = c.gatherMiss
 	}
 }
 
@@ -466,28 +509,36 @@ func (e *Engine) finish(g *group, err error) error {
 		e.rollBackLocked(err)
 		c.mu.Unlock()
 	}
-	for _, w := range g.waiters { // g is the leader's own since it left the queue
-		w.err = err
-		w.ch <- signalDone
-	}
-	woken := int64(len(g.waiters)) + 1
 
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.committing = nil
 	c.queuedBytes -= g.bytes
 	g.err = err
-	if g.done != nil {
-		close(g.done)
-	} else if c.spare == nil {
-		clear(g.ops)
-		clear(g.waiters)
-		*g = group{ops: g.ops[:0], waiters: g.waiters[:0]}
-		c.spare = g
+	done, callers := g.done, g.callers
+	c.mu.Unlock()
+	if done != nil {
+		close(done) // not under the lock, which all who wake up want
 	}
-	c.target = woken + c.arrived.Load()
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.target = callers + c.arrived.Load()
+	c.recycleLocked(g)
 	e.handOverLocked()
 	return err
+}
+
+// recycleLocked keeps what a later group can use of one that is finished.
+func (c *committer) recycleLocked(g *group) {
+	ops := g.ops
+	clear(ops)
+	g.ops = nil
+	if g.done != nil {
+		c.spareOps = ops[:0] // g is looked at by those who waited for it
+		return
+	}
+	*g = group{ops: ops[:0], turn: g.turn}
+	c.spare = g
 }
 
 // handOverLocked finds the next leader.
@@ -495,21 +546,16 @@ func (e *Engine) handOverLocked() {
 	c := &e.c
 	if len(c.queue) == 0 {
 		c.leading = false
+		c.crowded.Store(false)
 		if c.idle != nil {
 			close(c.idle)
 			c.idle = nil
 		}
 		return
 	}
-	next := c.queue[0]
-	for i, w := range next.waiters {
-		if !w.abandoned {
-			last := len(next.waiters) - 1
-			next.waiters[i] = next.waiters[last]
-			next.waiters = next.waiters[:last]
-			w.ch <- signalLead
-			return
-		}
+	if next := c.queue[0]; next.led {
+		next.turn <- turnLead
+		return
 	}
 	if e.env.Inline {
 		panic("engine: asynchronous change left behind") // Inline appends wait at once
@@ -524,11 +570,8 @@ func (e *Engine) rollBackLocked(err error) {
 	for _, g := range c.queue {
 		c.queuedBytes -= g.bytes
 		g.err = err
-		for _, w := range g.waiters {
-			if !w.abandoned {
-				w.err = err
-				w.ch <- signalDone
-			}
+		if g.led {
+			g.turn <- turnOver
 		}
 		if g.done != nil {
 			close(g.done)
@@ -560,9 +603,11 @@ func (e *Engine) commit(g *group) error {
 	}
 	if e.opts.Sync == SyncAlways || g.sync {
 		start := time.Now()
+		e.c.crowded.Store(false)
 		e.walMu.Lock()
 		err := e.wal.Sync()
 		e.walMu.Unlock()
+		e.c.crowded.Store(g.callers > 1 && e.opts.Sync == SyncAlways)
 		if err != nil {
 			return e.fail(fmt.Errorf("sync write-ahead log: %w", err))
 		}
@@ -670,7 +715,7 @@ func (e *Engine) publish(g *group) {
 		switch o.kind {
 		case opRun:
 			n = runLength(g.ops[i:])
-			c := mergeRun(g.ops[i : i+n])
+			c := e.mergeRunLocked(g.ops[i : i+n])
 			e.pushLocked(o.t, c)
 			visible = c.position + c.count - 1
 		case opCursor:
@@ -715,23 +760,41 @@ func runLength(ops []op) int {
 	return n
 }
 
-// mergeRun makes one chunk of appends to one topic: a crowd's events then take
-// one slot of the tail, and one piece of memory.
-func mergeRun(ops []op) chunk {
+// mergeRunLocked makes one chunk of appends to one topic: a crowd's events then
+// take one slot of the tail. The chunk owns its bytes.
+func (e *Engine) mergeRunLocked(ops []op) chunk {
 	c := chunk{first: ops[0].first, position: ops[0].position, count: uint64(ops[0].count), data: ops[0].data}
-	if len(ops) == 1 {
+	if len(ops) == 1 && !ops[0].lent {
 		return c
 	}
 	bytes := 0
 	for i := range ops {
 		bytes += len(ops[i].data)
 	}
-	c.data, c.count = make([]byte, 0, bytes), 0
+	c.data, c.count = e.tailRoomLocked(bytes), 0
 	for i := range ops {
 		c.data = append(c.data, ops[i].data...)
 		c.count += uint64(ops[i].count)
 	}
 	return c
+}
+
+// tailSlabBytes is the size of the pieces of memory that small chunks share.
+const tailSlabBytes = 64 << 10
+
+// tailRoomLocked returns room for a chunk of n bytes. Small ones are cut from
+// shared slabs, which go when the last of their chunks does: every checkpoint
+// takes all chunks that were there when it began.
+func (e *Engine) tailRoomLocked(n int) []byte {
+	if n > tailSlabBytes/4 {
+		return make([]byte, 0, n)
+	}
+	if len(e.tailSlab) < n {
+		e.tailSlab = make([]byte, tailSlabBytes)
+	}
+	room := e.tailSlab[:0:n]
+	e.tailSlab = e.tailSlab[n:]
+	return room
 }
 
 func (e *Engine) pushLocked(t *topicState, c chunk) {

@@ -45,6 +45,7 @@ type Engine struct {
 	published    wal.Start  // the end of what is published
 	dirty        []*topicState
 	dirtyCursors map[cursorKey]cursor.Entry
+	tailSlab     []byte        // room for chunks of tails
 	cursors      *cursor.Table // safe for readers
 
 	visible     atomic.Uint64 // readers see positions up to this one
