@@ -32,6 +32,7 @@ const (
 	opCursor
 	opTrim
 	opExpect
+	opBegin
 	opSync // asks for a sync, whatever the policy
 )
 
@@ -50,7 +51,7 @@ type op struct {
 	lent     bool   // opRun: data is the caller's again once the group is done
 
 	consumer string // opCursor
-	id       uint64 // opCursor: up to; opTrim: before; opExpect: latest
+	id       uint64 // opCursor: up to; opTrim: before; opExpect, opBegin: latest
 	ackedMS  int64  // opCursor
 
 	removed, remaining uint64 // opTrim: outcome
@@ -65,6 +66,8 @@ func (o *op) recordBytes() (n int64) {
 		n = int64(recordHeaderBytes + cursor.EntryBytes(o.consumer))
 	case opTrim:
 		return recordHeaderBytes + trimBytes
+	case opBegin:
+		n = recordHeaderBytes + beginBytes
 	default:
 		return 0
 	}
@@ -395,6 +398,8 @@ func (e *Engine) assignLocked(o *op) {
 		sealEvents(o.data, t.place, o.first, o.position)
 		t.assigned += uint64(o.count)
 		c.nextPosition += uint64(o.count)
+	case opBegin:
+		t.assigned, t.assignedLow = o.id, o.id+1
 	case opTrim:
 		before := min(o.id, t.assigned)
 		o.id = before
@@ -690,6 +695,8 @@ func encodeGroup(buf *wal.Buffer, g *group) (urgent bool, position uint64) {
 			putRecord(buf, recordCursor, func(b []byte) []byte { return cursor.AppendEntry(b, o.entry()) })
 		case opTrim:
 			putRecord(buf, recordTrim, func(b []byte) []byte { return appendUint64(appendPlace(b, o.t.place), o.id) })
+		case opBegin:
+			putRecord(buf, recordBegin, func(b []byte) []byte { return appendUint64(appendPlace(b, o.t.place), o.id) })
 		}
 		run = nil
 	}
@@ -722,6 +729,8 @@ func (e *Engine) publish(g *group) {
 			e.setCursorLocked(o.entry())
 		case opTrim:
 			e.trimLocked(o.t, o.id)
+		case opBegin:
+			o.t.begin(o.id)
 		}
 		i += n
 	}

@@ -280,6 +280,7 @@ func (o *owner) own(topic Topic, r *RawRecord) Record {
 //	create  topic u64, incarnation u32, name (the rest)
 //	cursor  a cursor entry, see cursor/FORMAT.md
 //	trim    topic u64, incarnation u32, before u64
+//	begin   topic u64, incarnation u32, latest u64
 
 type recordType uint8
 
@@ -288,11 +289,13 @@ const (
 	recordCreate recordType = 2
 	recordCursor recordType = 3
 	recordTrim   recordType = 4
+	recordBegin  recordType = 5
 
 	recordHeaderBytes = 8
 	runHeaderBytes    = 24
 	placeBytes        = 12
 	trimBytes         = placeBytes + 8
+	beginBytes        = placeBytes + 8
 	// oneRunBytesMax is the most that a commit of one run takes beside events.
 	oneRunBytesMax = 2*recordHeaderBytes + runHeaderBytes + placeBytes + MaxTopicBytes
 )

@@ -568,6 +568,8 @@ func (r *replayer) apply(t recordType, body []byte, position *uint64) error {
 		return r.cursor(body)
 	case recordTrim:
 		return r.trim(body)
+	case recordBegin:
+		return r.begin(body)
 	}
 	return fmt.Errorf("%w: record type %d", ErrVersion, t)
 }
@@ -677,5 +679,29 @@ func (r *replayer) trim(body []byte) error {
 	r.e.markDirtyLocked(t)
 	r.e.trimLocked(t, min(before, t.latest.Load()))
 	t.assignedLow = t.low.Load()
+	return nil
+}
+
+func (r *replayer) begin(body []byte) error {
+	p, rest, err := parsePlace(body)
+	if err != nil || len(rest) != 8 {
+		return fmt.Errorf("begin of %d bytes, want %d", len(body), beginBytes)
+	}
+	t, err := r.topic(p)
+	if err != nil {
+		return err
+	}
+	latest := binary.LittleEndian.Uint64(rest)
+	switch {
+	case latest+1 < latest:
+		return fmt.Errorf("topic %s begins behind event %d", t.name, latest)
+	case t.latest.Load() >= latest && r.salvage:
+		return nil // known from the manifest
+	case t.latest.Load() != 0:
+		return fmt.Errorf("topic %s begins behind event %d, and has event %d", t.name, latest, t.latest.Load())
+	}
+	r.e.markDirtyLocked(t)
+	t.begin(latest)
+	t.assigned, t.assignedLow = latest, latest+1
 	return nil
 }

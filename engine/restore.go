@@ -2,6 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math"
 	"time"
 )
 
@@ -18,4 +21,38 @@ type Restorer interface {
 	// RestoreCursor is [EventLog.Ack] with the time at which the consumer
 	// acknowledged, to the millisecond.
 	RestoreCursor(ctx context.Context, topic Topic, consumer ConsumerID, upTo EventID, at time.Time) error
+}
+
+// RestoreTopic implements [Restorer].
+func (e *Engine) RestoreTopic(ctx context.Context, topic Topic, latest EventID) error {
+	err := topic.Validate()
+	switch {
+	case err != nil:
+	case latest == math.MaxUint64:
+		err = fmt.Errorf("%w: no event ids are left behind event %d", ErrTooLarge, latest)
+	case latest == 0:
+		if err = e.ready(ctx); err == nil {
+			err = e.writable()
+		}
+	default:
+		err = e.change(ctx, []op{{kind: opExpect, topic: topic}, {kind: opBegin, topic: topic, id: uint64(latest)}})
+	}
+	if err != nil {
+		return fmt.Errorf("restore topic %s behind event %d: %w", topic, latest, err)
+	}
+	return nil
+}
+
+// RestoreCursor implements [Restorer].
+func (e *Engine) RestoreCursor(ctx context.Context, topic Topic, consumer ConsumerID, upTo EventID, at time.Time) error {
+	err := errors.Join(topic.Validate(), consumer.Validate())
+	if err == nil {
+		o := e.cursorOp(topic, consumer, upTo)
+		o.ackedMS = at.UnixMilli()
+		err = e.change(ctx, []op{o})
+	}
+	if err != nil {
+		return fmt.Errorf("restore cursor of consumer %q at event %d of topic %s: %w", consumer, upTo, topic, err)
+	}
+	return nil
 }

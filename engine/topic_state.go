@@ -53,6 +53,13 @@ func newTopicState(name Topic, p place) *topicState {
 	return t
 }
 
+// begin has a topic without events go on behind latest. The caller holds
+// Engine.publishMu.
+func (t *topicState) begin(latest uint64) {
+	t.low.Store(latest + 1) // first: readers never see events where there are none
+	t.latest.Store(latest)
+}
+
 // watchPoint wakes those who wait for a change. Its zero value is ready.
 type watchPoint struct{ p atomic.Pointer[chan struct{}] }
 

@@ -206,6 +206,8 @@ func (l *toyLog) apply(c call) (any, error) {
 		return nil, l.deleter().DeleteCursor(ctx, engine.MustTopic(c.Topic), engine.MustConsumerID(c.Consumer))
 	case "compact":
 		return l.Log.Compact(ctx, engine.MustTopic(c.Topic), engine.EventID(c.ID))
+	case "restore":
+		return nil, l.Log.RestoreTopic(ctx, engine.MustTopic(c.Topic), engine.EventID(c.ID))
 	}
 	var b engine.Batch
 	for _, p := range c.Parts {
@@ -326,6 +328,18 @@ type deleter interface {
 func (l *toyLog) deleter() deleter {
 	d, _ := any(l.Log).(deleter)
 	return d
+}
+
+func (l *toyLog) RestoreTopic(ctx context.Context, topic engine.Topic, latest engine.EventID) error {
+	had, _, err := l.Latest(ctx, topic)
+	if err != nil || latest == 0 {
+		return err
+	}
+	if had > 0 {
+		return &engine.ConflictError{Latest: had}
+	}
+	_, err = l.do(call{Op: "restore", Topic: topic.String(), ID: uint64(latest)})
+	return err
 }
 
 func (l *toyLog) DeleteCursor(_ context.Context, topic engine.Topic, consumer engine.ConsumerID) error {

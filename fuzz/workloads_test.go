@@ -37,6 +37,7 @@ func workloads() []workload {
 		build("checkpoints", tiny, checkpoints),
 		build("compaction", tiny, compaction),
 		build("cursors", tiny, cursors),
+		build("restore", tiny, restored),
 		build("reopening", tiny, reopening),
 		build("big", big, bigEvents),
 		build("never", never, lazy),
@@ -123,6 +124,28 @@ func checkpoints(add adder) {
 	add("check")
 }
 
+func restored(add adder) {
+	add("restore t0 7")
+	add("restore t0 9") // refused
+	add("append t0 1:20")
+	add("restore t1 1000000")
+	add("ack t1 c0 999999")
+	add("checkpoint")
+	add("batch t1 2:300 3:300")
+	add("restore t2 4")
+	add("restore t3 18446744073709551000")
+	add("reopen")
+	add("append t2 4:10")
+	add("kill")
+	add("append t3 5:10")
+	add("restore t2 9") // refused
+	add("compact t1 1000001")
+	add("restore t4 3")
+	add("checkpoint")
+	add("append t4 6:2000")
+	add("check")
+}
+
 func compaction(add adder) {
 	for i := range 8 {
 		add("batch t0 %d:2000 %d:2000", i, i+100)
@@ -147,6 +170,10 @@ func compaction(add adder) {
 	add("compact t0 18")
 	add("kill")
 	add("append t0 1:10")
+	add("batch t0 1:2000 2:2000 3:2000")
+	add("checkpoint")
+	add("compact t0 22")
+	add("checkpoint")
 	add("check")
 }
 

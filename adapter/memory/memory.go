@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -124,6 +125,11 @@ func (l *Log) Commit(ctx context.Context, b *engine.Batch) (engine.Committed, er
 }
 
 func (l *Log) commit(ctx context.Context, ops []engine.BatchOp) (engine.Committed, error) {
+	return l.commitAt(ctx, ops, time.Now())
+}
+
+// commitAt carries out ops, with the time that acks have.
+func (l *Log) commitAt(ctx context.Context, ops []engine.BatchOp, at time.Time) (engine.Committed, error) {
 	if err := l.checkValues(ops); err != nil {
 		return engine.Committed{}, err
 	}
@@ -141,7 +147,7 @@ func (l *Log) commit(ctx context.Context, ops []engine.BatchOp) (engine.Committe
 			}
 			done.Appended = append(done.Appended, l.addLocked(op.Topic, op.Events))
 		case engine.OpAck:
-			l.cursors[cursorKey{op.Topic, op.Consumer}] = cursor{op.ID, time.Now()}
+			l.cursors[cursorKey{op.Topic, op.Consumer}] = cursor{op.ID, at}
 		}
 	}
 	l.wakeLocked()
@@ -317,6 +323,40 @@ func (l *Log) Ack(ctx context.Context, topic engine.Topic, consumer engine.Consu
 	b.Ack(topic, consumer, upTo)
 	if _, err := l.commit(ctx, b.Ops()); err != nil {
 		return fmt.Errorf("ack: %w", err)
+	}
+	return nil
+}
+
+// RestoreTopic implements [engine.Restorer].
+func (l *Log) RestoreTopic(ctx context.Context, topic engine.Topic, latest engine.EventID) error {
+	if err := topic.Validate(); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if latest == math.MaxUint64 {
+		return fmt.Errorf("restore topic %s: %w: no event ids are left behind event %d", topic, engine.ErrTooLarge, latest)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.readyLocked(ctx)
+	if had := l.latestLocked(topic); err == nil && had > 0 && latest > 0 {
+		err = &engine.ConflictError{Latest: had}
+	}
+	if err != nil {
+		return fmt.Errorf("restore topic %s behind event %d: %w", topic, latest, err)
+	}
+	if latest > 0 {
+		l.topics[topic] = &topicLog{first: latest + 1}
+		l.wakeLocked()
+	}
+	return nil
+}
+
+// RestoreCursor implements [engine.Restorer].
+func (l *Log) RestoreCursor(ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID, at time.Time) error {
+	var b engine.Batch
+	b.Ack(topic, consumer, upTo)
+	if _, err := l.commitAt(ctx, b.Ops(), at); err != nil {
+		return fmt.Errorf("restore cursor: %w", err)
 	}
 	return nil
 }

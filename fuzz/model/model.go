@@ -100,6 +100,8 @@ func (l *Log) apply(op script.Op) Result {
 		}
 	case script.Compact:
 		return Result{Report: l.compact(op.Topic, op.ID)}
+	case script.Restore:
+		return l.restore(op.Topic, op.ID)
 	case script.Commit:
 		return l.commit(op)
 	}
@@ -151,6 +153,18 @@ func (l *Log) compact(name string, before uint64) engine.CompactReport {
 	l.topics[name] = t
 	latest := engine.EventID(t.latest())
 	return engine.CompactReport{Removed: n, Remaining: uint64(len(t.entries)), Latest: &latest}
+}
+
+func (l *Log) restore(name string, latest uint64) Result {
+	if latest == 0 {
+		return Result{}
+	}
+	if _, ok := l.topics[name]; ok {
+		return Result{Err: engine.ErrConflict}
+	}
+	l.topics[name] = topic{first: latest + 1}
+	l.changes++
+	return Result{}
 }
 
 // commit does the parts in order. Expectations are about the log as it was.

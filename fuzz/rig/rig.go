@@ -434,6 +434,12 @@ func call(log engine.EventLog, op script.Op) (model.Result, error) {
 	case script.Compact:
 		report, err := log.Compact(ctx, engine.MustTopic(op.Topic), engine.EventID(op.ID))
 		return model.Result{Report: report}, err
+	case script.Restore:
+		l, ok := log.(engine.Restorer)
+		if !ok {
+			return model.Result{}, errors.ErrUnsupported
+		}
+		return model.Result{}, l.RestoreTopic(ctx, engine.MustTopic(op.Topic), engine.EventID(op.ID))
 	case script.DeleteCursor:
 		l, ok := log.(interface {
 			DeleteCursor(context.Context, engine.Topic, engine.ConsumerID) error

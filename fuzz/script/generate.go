@@ -12,7 +12,7 @@ type Weights [numKinds]int
 
 // Calm are weights of operations on the log alone: nothing fails.
 var Calm = Weights{
-	Append: 30, Batch: 10, Async: 4, Commit: 10, Ack: 12, DeleteCursor: 2, Compact: 5, Flush: 2, Checkpoint: 3,
+	Append: 30, Batch: 10, Async: 4, Commit: 10, Ack: 12, DeleteCursor: 2, Compact: 5, Restore: 2, Flush: 2, Checkpoint: 3,
 	Check: 4, Reopen: 2,
 }
 
@@ -105,6 +105,11 @@ func (g *generator) op(k Kind) Op {
 	case Compact:
 		o.Topic = g.topic()
 		o.ID = g.near(g.latest[o.Topic])
+	case Restore:
+		o.Topic = g.topic()
+		if o.ID = uint64(g.r.IntN(50)); g.latest[o.Topic] == 0 {
+			g.latest[o.Topic] = o.ID
+		}
 	case Crash, CrashAfter:
 		o.Variant, o.Seed, o.N = g.r.IntN(64), uint64(g.r.IntN(1000)), int64(g.r.IntN(60))
 	case Fault:

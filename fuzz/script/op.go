@@ -24,6 +24,7 @@ const (
 	Ack                      // ack TOPIC CONSUMER ID
 	DeleteCursor             // uncursor TOPIC CONSUMER
 	Compact                  // compact TOPIC ID
+	Restore                  // restore TOPIC ID
 	Flush                    // flush
 	Checkpoint               // checkpoint
 	Check                    // check: read everything and compare
@@ -38,7 +39,7 @@ const (
 )
 
 var kindNames = [numKinds]string{
-	"append", "batch", "async", "commit", "expect", "ack", "uncursor", "compact", "flush", "checkpoint", "check",
+	"append", "batch", "async", "commit", "expect", "ack", "uncursor", "compact", "restore", "flush", "checkpoint", "check",
 	"reopen", "kill", "crash", "crashafter", "fault", "heal", "clock",
 }
 
@@ -140,7 +141,7 @@ func (o Op) String() string {
 			}
 			b.WriteString(" " + p.String())
 		}
-	case Expect, Compact:
+	case Expect, Compact, Restore:
 		fmt.Fprintf(&b, " %s %d", o.Topic, o.ID)
 	case Ack:
 		fmt.Fprintf(&b, " %s %s %d", o.Topic, o.Consumer, o.ID)
@@ -213,7 +214,7 @@ func (p *parser) rest(k Kind) Op {
 	case Append, Batch, Async:
 		o.Topic = p.word()
 		p.events(&o)
-	case Expect, Compact:
+	case Expect, Compact, Restore:
 		o.Topic, o.ID = p.word(), p.unsigned()
 	case Ack:
 		o.Topic, o.Consumer, o.ID = p.word(), p.word(), p.unsigned()
