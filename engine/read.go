@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"sync"
 
 	"github.com/seglog/seglog/index"
 	"github.com/seglog/seglog/segment"
@@ -13,17 +14,35 @@ import (
 
 // reader goes through one topic's events in id order: through blocks on disk,
 // then through the tail. It takes no lock, and holds a block or a part of the
-// tail at a time.
+// tail at a time, and in a long read a few blocks more (see readAhead). Who is
+// done with a reader calls release.
 type reader struct {
-	e    *Engine
-	t    *topicState
-	next uint64 // id of the event to deliver next
+	e     *Engine
+	t     *topicState
+	next  uint64 // id of the event to deliver next
+	until uint64 // id of the last event that may be asked for
 
 	it      eventIter
 	chunks  []chunk // of the tail, behind what it is at
-	buf     segment.Buffer
+	buf     *segment.Buffer
 	scratch segment.Identity
 	from    source // of it
+	ahead   readAhead
+	streak  int // blocks read one after another
+}
+
+// blockBuffers are for readers that read a block. A record that was lent is
+// not looked at any more when its reader is released.
+var blockBuffers = sync.Pool{New: func() any { return &segment.Buffer{} }}
+
+// release gives back what the reader holds. It may be used again.
+func (r *reader) release() {
+	r.ahead.drop()
+	if r.buf != nil {
+		blockBuffers.Put(r.buf)
+		r.buf = nil
+	}
+	r.it, r.chunks, r.streak = eventIter{id: 1}, nil, 0
 }
 
 // source says where a reader's present events come from, for errors.
@@ -117,7 +136,8 @@ func (r *reader) fillFrom(tail *tail, v *diskView) error {
 	if i == len(chunks) || chunks[i].first > r.next {
 		return r.missing(r.next, "neither on disk nor in memory")
 	}
-	r.from = source{}
+	r.from, r.streak = source{}, 0
+	r.ahead.drop()
 	r.it = chunkIter(r.t.place, &chunks[i])
 	r.chunks = chunks[i+1:]
 	return r.it.skipTo(r.next)
@@ -157,6 +177,9 @@ func (r *reader) fillFromDisk(v *diskView) error {
 	if v.index == nil {
 		return r.missing(r.next, "no segment holds the event")
 	}
+	if ok, err := r.fillFromAhead(v); ok || err != nil {
+		return err
+	}
 	n, ok := v.index.Snapshot().Seek(r.next)
 	for ok && n.Span { // more than once only where others load very much just now
 		if err := r.expand(v, n); err != nil {
@@ -176,6 +199,22 @@ func (r *reader) fillFromDisk(v *diskView) error {
 	return r.fillFromBlock(id, entryBlock(r.t.place, &n))
 }
 
+// fillFromAhead takes the block with the event r.next where it was read ahead.
+func (r *reader) fillFromAhead(v *diskView) (bool, error) {
+	if r.streak++; r.streak <= aheadAfter || r.e.env.Inline {
+		return false, nil
+	}
+	run, b, raw := r.ahead.take(r.next)
+	if run == nil {
+		r.ahead.extend(r, v, r.next, min(r.until, v.last))
+		if run, b, raw = r.ahead.take(r.next); run == nil {
+			return false, nil
+		}
+	}
+	r.ahead.extend(r, v, run.blocks[len(run.blocks)-1].Last+1, min(r.until, v.last))
+	return true, r.enter(run.id, *b, raw)
+}
+
 func (m *topicMeta) segment(id uint64) *segmentMeta {
 	for _, s := range m.segments {
 		if s.id.ID == id {
@@ -186,10 +225,18 @@ func (m *topicMeta) segment(id uint64) *segmentMeta {
 }
 
 func (r *reader) fillFromBlock(id segment.Identity, b segment.Block) error {
-	raw, err := r.e.files.read(id, b, &r.buf)
+	if r.buf == nil {
+		r.buf = blockBuffers.Get().(*segment.Buffer)
+	}
+	raw, err := r.e.files.read(id, b, r.buf)
 	if err != nil {
 		return r.e.readError(r.t, id, r.next, b.Last, err)
 	}
+	return r.enter(id, b, raw)
+}
+
+// enter goes to the event r.next in a block whose raw bytes verified.
+func (r *reader) enter(id segment.Identity, b segment.Block, raw []byte) (err error) {
 	if id != r.scratch {
 		r.from.file, r.scratch = segment.FileName(id), id
 	}
@@ -252,6 +299,10 @@ func (e *Engine) newScan(ctx context.Context, topic Topic, opts ReadOptions) (*s
 	if s.limit == 0 {
 		s.limit = math.MaxInt
 	}
+	s.until = s.end
+	if uint64(s.limit) < s.end && s.next < s.end-uint64(s.limit) {
+		s.until = s.next + uint64(s.limit)
+	}
 	return s, nil
 }
 
@@ -302,6 +353,7 @@ func (e *Engine) ReadRaw(ctx context.Context, topic Topic, opts ReadOptions) ite
 		if s == nil {
 			return
 		}
+		defer s.release()
 		var raw RawRecord
 		for {
 			ok, err := s.step(ctx, &raw)

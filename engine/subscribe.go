@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 )
 
 // A subscription is a reader that waits at the end. It has no goroutine and no
@@ -28,7 +29,7 @@ type subscription struct {
 // Subscribe implements [EventLog].
 func (e *Engine) Subscribe(ctx context.Context, topic Topic, opts SubscribeOptions) iter.Seq2[Record, error] {
 	s := &subscription{
-		reader: reader{e: e}, ctx: ctx, topic: topic, opts: opts,
+		reader: reader{e: e, until: math.MaxUint64}, ctx: ctx, topic: topic, opts: opts,
 		depth: uint64(e.opts.QueueDepth), last: uint64(opts.After),
 	}
 	s.err = e.readyFor(context.Background(), topic)
@@ -61,6 +62,7 @@ func (s *subscription) attach(t *topicState) {
 func (s *subscription) deliver(yield func(Record, error) bool) error {
 	var own owner
 	var raw RawRecord
+	defer s.release()
 	for {
 		if err := s.wait(); err != nil {
 			return err

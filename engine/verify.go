@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/seglog/seglog/segment"
 )
@@ -200,7 +201,8 @@ func (v *verifier) footer(t *topicState, id segment.Identity, m *segmentMeta) er
 
 func (v *verifier) events(t *topicState, progress func(int64)) error {
 	e := v.e
-	r := reader{e: e, t: t, next: t.low.Load()}
+	r := reader{e: e, t: t, next: t.low.Load(), until: math.MaxUint64}
+	defer r.release()
 	end := t.visibleLatest(e.visible.Load())
 	var raw RawRecord
 	for r.next <= end {

@@ -121,6 +121,26 @@ type Buffer struct {
 	raw    []byte // decompressed
 }
 
+// RunBuffer is room for one run of blocks at a time, used again and again. The
+// zero RunBuffer is ready.
+type RunBuffer struct {
+	stored []byte
+	blocks []Buffer // of which only raw is used
+	raws   [][]byte
+}
+
+// reset makes room for a run of that many bytes, as stored, and blocks.
+func (b *RunBuffer) reset(bytes, blocks int) {
+	b.stored = resize(b.stored, bytes)
+	for len(b.blocks) < blocks {
+		b.blocks = append(b.blocks, Buffer{})
+	}
+	if cap(b.raws) < blocks {
+		b.raws = make([][]byte, blocks)
+	}
+	b.raws = b.raws[:blocks]
+}
+
 // room returns n bytes of b.raw with no capacity beyond them: a decoder cannot
 // be made to go on.
 func (b *Buffer) room(n int) []byte {

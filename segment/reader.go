@@ -58,18 +58,54 @@ func (r *Reader) read(b Block, dst *Buffer) ([]byte, error) {
 	if err := r.readFull(dst.stored, b.Offset); err != nil {
 		return nil, err
 	}
-	found, facts, err := parseBlockHeader(dst.stored[:blockHeaderBytes], r.id, r.seed, b.Offset)
+	return r.decode(dst.stored, b, dst)
+}
+
+// decode verifies a block as it is stored, and returns its raw bytes, which are
+// in stored or in dst.
+func (r *Reader) decode(stored []byte, b Block, dst *Buffer) ([]byte, error) {
+	found, facts, err := parseBlockHeader(stored[:blockHeaderBytes], r.id, r.seed, b.Offset)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkSame(found, b); err != nil {
 		return nil, err
 	}
-	body := dst.stored[blockHeaderBytes:]
+	body := stored[blockHeaderBytes:]
 	if got := xxhash.Sum64(body); got != b.Checksum {
 		return nil, damagef("checksum of block is %016x, want %016x", got, b.Checksum)
 	}
 	return decodeBody(body, b, facts, dst)
+}
+
+// ReadRun is Read of blocks that stand in the file in this order, with no more
+// than a page between two of them: in one read. It returns the raw bytes of
+// each, which are valid until dst is used again.
+func (r *Reader) ReadRun(blocks []Block, dst *RunBuffer) ([][]byte, error) {
+	first, last := &blocks[0], &blocks[len(blocks)-1]
+	n := last.Offset + int64(last.Stored) - first.Offset
+	if most := int64(len(blocks)) * (PageBytes + MaxRaw); n < 0 || n > most {
+		return nil, r.failed(first.Offset, *first, damagef("run of %d blocks has %d bytes", len(blocks), n))
+	}
+	if err := r.checkFits(first.Offset, n); err != nil {
+		return nil, r.failed(first.Offset, *first, err)
+	}
+	dst.reset(int(n), len(blocks))
+	if err := r.readFull(dst.stored, first.Offset); err != nil {
+		return nil, r.failed(first.Offset, *first, err)
+	}
+	for i, b := range blocks {
+		at := b.Offset - first.Offset
+		if b.Stored < blockHeaderBytes || at < 0 || at+int64(b.Stored) > n {
+			return nil, r.failed(b.Offset, b, damagef("block is said to have %d bytes, outside of its run", b.Stored))
+		}
+		raw, err := r.decode(dst.stored[at:at+int64(b.Stored)], b, &dst.blocks[i])
+		if err != nil {
+			return nil, r.failed(b.Offset, b, err)
+		}
+		dst.raws[i] = raw
+	}
+	return dst.raws, nil
 }
 
 // checkSame verifies that the block in the file is the one that was asked for.
