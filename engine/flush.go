@@ -143,10 +143,10 @@ func (w *flush) topic(c *topicCut) error {
 }
 
 // fullBlocks is the number of carried blocks that stay as they are when more
-// is carried: all but the last, and that too where it is full.
+// is carried: all but the last, and that too where it is as good as full.
 func (m *topicMeta) fullBlocks(blockBytes int) int {
 	n := len(m.carried)
-	if n > 0 && int(m.carried[n-1].Raw) < blockBytes {
+	if n > 0 && int(m.carried[n-1].Raw) < blockBytes/4*3 {
 		n--
 	}
 	return n
@@ -272,10 +272,12 @@ func (s *segmentRun) add(encoded []byte, r *RawRecord) error {
 		}
 	}
 	s.last = id
-	s.w.builder.add(encoded, r)
-	if s.w.builder.size() >= s.w.e.opts.BlockBytes {
-		return s.write()
+	if !s.w.builder.fits(encoded, s.w.e.opts.BlockBytes) {
+		if err := s.write(); err != nil {
+			return err
+		}
 	}
+	s.w.builder.add(encoded, r)
 	return nil
 }
 
@@ -465,16 +467,15 @@ func (w *flush) intoCarry(f *flushedTopic, keep int, chunks []chunk) error {
 	}
 	last := uint64(0)
 	err := w.eachEvent(f, again, chunks, func(encoded []byte, r *RawRecord) error {
-		if id := uint64(r.ID); last != 0 && id != last+1 { // lost events are between
+		id := uint64(r.ID)
+		lost := last != 0 && id != last+1 // between the two
+		if lost || !b.fits(encoded, w.e.opts.BlockBytes) {
 			if err := write(); err != nil {
 				return err
 			}
 		}
-		last = uint64(r.ID)
+		last = id
 		b.add(encoded, r)
-		if b.size() >= w.e.opts.BlockBytes {
-			return write()
-		}
 		return nil
 	})
 	if err != nil {

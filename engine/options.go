@@ -63,7 +63,8 @@ type Options struct {
 	MaxCommitBytes int
 	// SegmentBytes is the size at which a segment file is sealed; default 64 MiB.
 	SegmentBytes int64
-	// BlockBytes is the size of a block before compression; default 16 KiB.
+	// BlockBytes bounds a block before compression, unless one event is larger;
+	// default 16 KiB.
 	BlockBytes int
 	// Compression of blocks; default [CompressionS2].
 	Compression Compression
