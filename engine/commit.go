@@ -17,9 +17,9 @@ import (
 // The commit pipeline. Callers encode their changes outside any lock, and take
 // ids and a place in the queue under committer.mu. The first caller of a group
 // leads it: when its turn has come, it writes the group as one WAL frame, syncs
-// it, publishes it, wakes the others, and hands over to the leader of the next
-// group. There is no committer goroutine: a lone caller commits for itself
-// without a switch, and one channel wakes a whole group.
+// it, hands over to the leader of the next group, publishes what is durable and
+// wakes the others. There is no committer goroutine: a lone caller commits for
+// itself without a switch, and one channel wakes a whole group.
 //
 // After waking a group, the next leader first lets those who were woken come
 // back, for as long as they do (see gather): otherwise a crowd splits into two
@@ -83,6 +83,7 @@ type group struct {
 	bytes   int64 // of events
 	size    int64 // of the records
 	sync    bool
+	end     wal.Start     // where replay goes on behind the group's frame, once it is written
 	err     error         // the outcome; valid once it is known
 	done    chan struct{} // closed when the outcome is known; nil: nobody asked for it
 	turn    chan turn     // buffered: tells the leader, once
@@ -101,7 +102,7 @@ const (
 type committer struct {
 	mu           sync.Mutex // guards the fields below, and what topicState says
 	queue        []*group   // in order; the last one takes what comes
-	committing   *group     // taken off the queue, not finished yet
+	committing   *group     // the last one taken off the queue, where it is not finished yet
 	queuedBytes  int64
 	leading      bool // somebody writes
 	closed       bool
@@ -123,6 +124,12 @@ type committer struct {
 	crowded atomic.Bool
 
 	buf wal.Buffer // leaders only
+
+	// inOrder is held from the moment that a group's outcome is known until it
+	// is published: the next group may be written meanwhile, but no more.
+	// It is taken before mu.
+	inOrder sync.Mutex
+	waking  atomic.Bool // a group is being published and woken
 }
 
 const (
@@ -498,7 +505,7 @@ func (c *committer) gathered(target int64) bool {
 			return false
 		case n >= target:
 			return true
-		case n != seen:
+		case n != seen, c.waking.Load():
 			seen, since = n, elapsed
 		case elapsed-since > gatherIdle:
 			return 2*seen >= target
@@ -506,31 +513,48 @@ func (c *committer) gathered(target int64) bool {
 	}
 }
 
-// finish tells everybody the outcome of g and hands the lead over.
+// finish hands the lead over and, while the next leader writes, lets readers
+// see g and tells everybody the outcome.
 func (e *Engine) finish(g *group, err error) error {
 	c := &e.c
+	c.inOrder.Lock() // the group before is published
+	c.mu.Lock()
 	if errors.Is(err, ErrNoSpace) {
-		c.mu.Lock()
 		e.rollBackLocked(err)
-		c.mu.Unlock()
+	}
+	c.target = g.callers + c.arrived.Load()
+	c.waking.Store(true)
+	e.handOverLocked()
+	c.mu.Unlock()
+
+	if err == nil {
+		e.publish(g)
 	}
 
 	c.mu.Lock()
-	c.committing = nil
+	if c.committing == g {
+		c.committing = nil
+	}
 	c.queuedBytes -= g.bytes
 	g.err = err
-	done, callers := g.done, g.callers
+	done := g.done
+	c.recycleLocked(g)
 	c.mu.Unlock()
 	if done != nil {
 		close(done) // not under the lock, which all who wake up want
 	}
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.target = callers + c.arrived.Load()
-	c.recycleLocked(g)
-	e.handOverLocked()
+	c.waking.Store(false)
+	c.inOrder.Unlock()
+	if err == nil {
+		e.maybeCheckpoint()
+	}
 	return err
+}
+
+// awaitPublished returns when all groups whose outcome is known are published.
+func (c *committer) awaitPublished() {
+	c.inOrder.Lock()
+	c.inOrder.Unlock() //nolint:staticcheck // an empty section: waiting is all
 }
 
 // recycleLocked keeps what a later group can use of one that is finished.
@@ -595,7 +619,7 @@ func (e *Engine) rollBackLocked(err error) {
 	c.nextPosition = e.visible.Load() + 1
 }
 
-// commit writes g as one frame, syncs it as the policy says, and publishes it.
+// commit writes g as one frame, and syncs it as the policy says.
 // An error other than ErrNoSpace stops the log.
 func (e *Engine) commit(g *group) error {
 	if len(g.ops) > 0 {
@@ -619,8 +643,7 @@ func (e *Engine) commit(g *group) error {
 		e.c.syncNanos += (int64(time.Since(start)) - e.c.syncNanos) / 8
 		e.stats.syncs.Add(1)
 	}
-	e.publish(g)
-	e.maybeCheckpoint()
+	g.end = e.wal.Position()
 	return nil
 }
 
@@ -652,6 +675,7 @@ func (e *Engine) writeGroup(g *group) error {
 			return fmt.Errorf("%w: write-ahead log is full: a frame of %d bytes, Options.WALBytes is %d", ErrNoSpace, buf.Len(), e.opts.WALBytes)
 		}
 		e.stats.stalls.Add(1)
+		e.c.awaitPublished() // a checkpoint frees what is published
 		if err := e.checkpoint(checkpointInTurn); err != nil {
 			return err
 		}
@@ -740,7 +764,7 @@ func (e *Engine) publish(g *group) {
 			o.t.latest.Store(o.first + uint64(o.count) - 1)
 		}
 	}
-	e.published = e.wal.Position()
+	e.published = g.end
 	e.publishMu.Unlock()
 	for i := range g.ops {
 		if !continues(g.ops, i) {

@@ -20,8 +20,8 @@ import (
 // Engine is an open segmented log. See the package documentation for what it
 // promises.
 //
-// Locks are taken in this order: checkpointMu, committer.mu, publishMu,
-// topicsMu. walMu is taken with no other but checkpointMu. Reads and
+// Locks are taken in this order: committer.inOrder, checkpointMu, committer.mu,
+// publishMu, topicsMu. walMu is taken with no other but checkpointMu. Reads and
 // subscriptions take none of them but topicsMu, to look a topic up.
 type Engine struct {
 	// Constant after Open.
@@ -209,6 +209,7 @@ func (e *Engine) close() error {
 // waitIdle refuses new changes and waits for those in the queue.
 func (e *Engine) waitIdle() {
 	c := &e.c
+	defer c.awaitPublished()
 	c.mu.Lock()
 	c.closed = true
 	if !c.leading {
