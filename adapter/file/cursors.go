@@ -1,0 +1,312 @@
+package file
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seglog/seglog/engine"
+	"github.com/seglog/seglog/internal/vfs"
+)
+
+// cursors are the files of consumers' positions. What a file says decides whose
+// cursor it is, not its name. They are read all at the first use, and again at
+// each use of a read-only log.
+type cursors struct {
+	l *Log
+
+	mu     sync.Mutex // guards the fields below, held while a cursor is written
+	loaded bool
+	byKey  map[cursorKey]cursor
+	folded map[string]bool  // stems that are taken
+	broken map[string]error // by stem: files that do not say whose they are
+}
+
+type cursorKey struct {
+	topic    engine.Topic
+	consumer engine.ConsumerID
+}
+
+type cursor struct {
+	stem string
+	id   engine.EventID
+	at   time.Time
+}
+
+// cursorRecord is what a cursor's file holds.
+type cursorRecord struct {
+	Topic       string          `json:"topic"`
+	ConsumerID  string          `json:"consumer_id"`
+	Cursor      *engine.EventID `json:"cursor"`
+	UpdatedAtMS int64           `json:"updated_at_ms"`
+}
+
+func cursorFile(stem string) string { return consumersDir + "/" + stem + cursorSuffix }
+
+func (c *cursors) loadLocked() error {
+	if c.loaded && !c.l.opts.ReadOnly {
+		return nil
+	}
+	entries, err := c.l.fs.ReadDir(consumersDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list cursors: %w", err)
+	}
+	c.byKey, c.folded, c.broken = map[cursorKey]cursor{}, map[string]bool{}, map[string]error{}
+	for _, e := range entries {
+		stem, ok := strings.CutSuffix(e.Name, cursorSuffix)
+		if !ok || e.Dir {
+			continue
+		}
+		if err := c.loadFileLocked(stem); err != nil {
+			return err
+		}
+	}
+	c.loaded = true
+	return nil
+}
+
+// loadFileLocked notes a cursor. Where the original has written one beside
+// ours, the later one counts.
+func (c *cursors) loadFileLocked(stem string) error {
+	c.folded[fold(stem)] = true
+	b, err := readSmall(c.l.fs, cursorFile(stem))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, engine.ErrCorrupt) {
+		return fmt.Errorf("read %s: %w", cursorFile(stem), err)
+	}
+	key, found, bad := parseCursor(b)
+	if err = cmp.Or(err, bad); err != nil {
+		c.broken[stem] = &engine.CorruptError{File: cursorFile(stem), Reason: err.Error()}
+		return nil
+	}
+	found.stem = stem
+	if old, ok := c.byKey[key]; !ok || old.at.Before(found.at) {
+		c.byKey[key] = found
+	}
+	return nil
+}
+
+func parseCursor(b []byte) (key cursorKey, c cursor, err error) {
+	var r cursorRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return key, c, err
+	}
+	if r.Cursor == nil {
+		return key, c, errors.New("it has no numeric cursor")
+	}
+	if key.topic, err = engine.NewTopic(r.Topic); err != nil {
+		return key, c, err
+	}
+	if key.consumer, err = engine.NewConsumerID(r.ConsumerID); err != nil {
+		return key, c, err
+	}
+	return key, cursor{id: *r.Cursor, at: time.UnixMilli(r.UpdatedAtMS)}, nil
+}
+
+// Ack moves the consumer's cursor on topic to upTo, forward or back.
+func (l *Log) Ack(ctx context.Context, name engine.Topic, consumer engine.ConsumerID, upTo engine.EventID) error {
+	if err := l.ack(ctx, cursorKey{name, consumer}, upTo, l.env.Now()); err != nil {
+		return fmt.Errorf("ack topic %s for consumer %q: %w", name, consumer, classify(err))
+	}
+	return nil
+}
+
+// RestoreCursor is Ack with the time at which the consumer acknowledged. It
+// implements [engine.Restorer].
+func (l *Log) RestoreCursor(ctx context.Context, name engine.Topic, consumer engine.ConsumerID, upTo engine.EventID, at time.Time) error {
+	if err := l.ack(ctx, cursorKey{name, consumer}, upTo, at); err != nil {
+		return fmt.Errorf("restore cursor on topic %s of consumer %q: %w", name, consumer, classify(err))
+	}
+	return nil
+}
+
+func (l *Log) ack(ctx context.Context, key cursorKey, upTo engine.EventID, at time.Time) error {
+	if err := l.readyForCursor(ctx, key); err != nil {
+		return err
+	}
+	if l.opts.ReadOnly {
+		return engine.ErrReadOnly
+	}
+	t := l.topic(key.topic)
+	v, err := l.snapshot(t)
+	if err != nil {
+		return err
+	}
+	if upTo > v.latest {
+		return fmt.Errorf("%w: event %d, the latest is %d", engine.ErrBeyondLatest, upTo, v.latest)
+	}
+	c := &l.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v.unsynced { // a cursor must not outlive what it is of
+		if err := l.sync(); err != nil {
+			return err
+		}
+	}
+	return c.setLocked(ctx, key, cursor{id: upTo, at: at})
+}
+
+func (l *Log) readyForCursor(ctx context.Context, key cursorKey) error {
+	if err := key.consumer.Validate(); err != nil {
+		return err
+	}
+	return l.readyFor(ctx, key.topic)
+}
+
+// changeLocked says whether cursors may be changed now, and what key has.
+func (c *cursors) changeLocked(ctx context.Context, key cursorKey) (cursor, bool, error) {
+	if err := errors.Join(c.l.ready(ctx), c.l.c.hasFailed()); err != nil {
+		return cursor{}, false, err
+	}
+	return c.getLocked(key)
+}
+
+// getLocked returns a cursor. A file that has its name and cannot be read
+// stands for it.
+func (c *cursors) getLocked(key cursorKey) (cursor, bool, error) {
+	if err := c.loadLocked(); err != nil {
+		return cursor{}, false, err
+	}
+	found, ok := c.byKey[key]
+	if !ok {
+		plain, _ := plainCursor(key.topic, key.consumer)
+		return found, false, cmp.Or(c.broken[plain], c.broken[escapedCursor(key.topic, key.consumer)])
+	}
+	return found, true, nil
+}
+
+func (c *cursors) setLocked(ctx context.Context, key cursorKey, next cursor) error {
+	old, ok, err := c.changeLocked(ctx, key)
+	if err != nil {
+		return err
+	}
+	if next.stem = old.stem; !ok {
+		next.stem = c.stemForLocked(key)
+	}
+	b, err := json.MarshalIndent(cursorRecord{
+		Topic: key.topic.String(), ConsumerID: key.consumer.String(), Cursor: &next.id, UpdatedAtMS: next.at.UnixMilli(),
+	}, "", "  ")
+	if err != nil {
+		panic("file: cursor: " + err.Error()) // valid names and numbers
+	}
+	err = writeNew(c.l.fs, consumersDir, cursorTemp, cursorFile(next.stem), func(f vfs.File) error {
+		_, err := f.WriteAt(b, 0)
+		return err
+	})
+	if _, ok := errors.AsType[*renameError](err); ok {
+		return c.l.c.fail(err)
+	}
+	if err != nil {
+		return err
+	}
+	c.folded[fold(next.stem)] = true
+	c.byKey[key] = next
+	return nil
+}
+
+// stemForLocked chooses the name of a new cursor's file: the original's, if no
+// other cursor could have it.
+func (c *cursors) stemForLocked(key cursorKey) string {
+	stem, safe := plainCursor(key.topic, key.consumer)
+	if !safe || c.folded[fold(stem)] {
+		return escapedCursor(key.topic, key.consumer)
+	}
+	return stem
+}
+
+// Cursor returns the consumer's last acknowledged id, if there is one.
+func (l *Log) Cursor(ctx context.Context, name engine.Topic, consumer engine.ConsumerID) (engine.EventID, bool, error) {
+	key := cursorKey{name, consumer}
+	found, ok, err := l.cursor(ctx, key)
+	if err != nil {
+		return 0, false, fmt.Errorf("cursor of consumer %q on topic %s: %w", consumer, name, classify(err))
+	}
+	return found.id, ok, nil
+}
+
+func (l *Log) cursor(ctx context.Context, key cursorKey) (cursor, bool, error) {
+	if err := l.readyForCursor(ctx, key); err != nil {
+		return cursor{}, false, err
+	}
+	l.cursors.mu.Lock()
+	defer l.cursors.mu.Unlock()
+	return l.cursors.getLocked(key)
+}
+
+// Consumers returns the consumers of topic, sorted by id.
+func (l *Log) Consumers(ctx context.Context, name engine.Topic) ([]engine.ConsumerInfo, error) {
+	infos, err := l.consumers(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("consumers of topic %s: %w", name, classify(err))
+	}
+	return infos, nil
+}
+
+func (l *Log) consumers(ctx context.Context, name engine.Topic) (infos []engine.ConsumerInfo, err error) {
+	if err := l.readyFor(ctx, name); err != nil {
+		return nil, err
+	}
+	c := &l.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.loadLocked(); err != nil {
+		return nil, err
+	}
+	v, err := l.snapshot(l.topic(name))
+	if err != nil {
+		return nil, err
+	}
+	for key, found := range c.byKey {
+		if key.topic == name {
+			infos = append(infos, engine.ConsumerInfo{
+				Consumer: key.consumer, Cursor: found.id, AckedAt: found.at, Lag: uint64(max(v.latest, found.id) - found.id),
+			})
+		}
+	}
+	slices.SortFunc(infos, func(a, b engine.ConsumerInfo) int { return strings.Compare(a.Consumer.String(), b.Consumer.String()) })
+	return infos, nil
+}
+
+// DeleteCursor forgets a consumer of topic, durably; one that has no cursor is
+// fine.
+func (l *Log) DeleteCursor(ctx context.Context, name engine.Topic, consumer engine.ConsumerID) error {
+	if err := l.deleteCursor(ctx, cursorKey{name, consumer}); err != nil {
+		return fmt.Errorf("delete cursor of consumer %q on topic %s: %w", consumer, name, classify(err))
+	}
+	return nil
+}
+
+func (l *Log) deleteCursor(ctx context.Context, key cursorKey) error {
+	if err := l.readyForCursor(ctx, key); err != nil {
+		return err
+	}
+	if l.opts.ReadOnly {
+		return engine.ErrReadOnly
+	}
+	c := &l.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found, ok, err := c.changeLocked(ctx, key)
+	if err != nil || !ok {
+		return err
+	}
+	err = l.fs.Remove(cursorFile(found.stem))
+	if err == nil {
+		err = l.fs.SyncDir(consumersDir)
+	}
+	if err != nil {
+		return l.c.fail(fmt.Errorf("remove %s: %w", cursorFile(found.stem), err))
+	}
+	delete(c.byKey, key)
+	delete(c.folded, fold(found.stem))
+	return nil
+}

@@ -1,0 +1,47 @@
+// Package file is an event log in files of JSON lines: one file a topic, one
+// line an event, one small file a consumer's cursor. It opens the directories
+// of the Rust project harn as they are, appends to them, and leaves them
+// readable there. FORMAT.md has the files, the lines and the names.
+//
+// # Durability
+//
+// With [engine.SyncAlways], the default, an append returns once its lines are
+// synced in the topic's own file; appends that wait at the same time, of any
+// topics, share one write and one sync for each file they touch. Readers and
+// subscribers see nothing before that. Cursors, compactions and new names are
+// synced too, directories included.
+//
+// A batch is one write, and is all there or not at all: before a group with
+// more than one line for a topic is written, the journal, a side file, says
+// where it goes and what it is, and is synced; the next open takes a part of it
+// back. This makes two syncs of such a group. Batches of several topics at
+// once are refused: see [Log.Commit].
+//
+// With [engine.SyncInterval] and [engine.SyncNever], power loss may take the
+// last events of a topic, never from its middle; each topic loses its own.
+//
+// After a failed write or sync the log takes no more changes until it is
+// reopened ([engine.ErrFailed]). A full disk refuses what does not fit
+// ([engine.ErrNoSpace]) and leaves no trace of it.
+//
+// # What the format cannot do
+//
+// Lines have no checksum: bytes that rot within a JSON string or number are not
+// noticed. A line that does not parse, and ids that are not dense, are a
+// [*engine.CorruptError]; what stands before it, and other topics, stay
+// readable. After a crash, rot of the very last lines cannot be told from a
+// torn write, and is cut off like one.
+//
+// Events have no position. Compaction copies what it keeps, so its cost grows
+// with the topic, and appends wait for it. A cursor costs two syncs of its own.
+//
+// Whoever goes back to the original after a crash should open the directory
+// with this package first, and close it: it takes back what was half written.
+//
+// # Concurrency
+//
+// All methods may be called from any number of goroutines. One process writes:
+// it locks the directory, and a second one gets [engine.ErrLocked]. The
+// original does not look at the lock. Any number of processes read beside it
+// with [Options.ReadOnly], change nothing, and follow what is appended.
+package file
