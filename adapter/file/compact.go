@@ -65,12 +65,16 @@ func (l *Log) cut(t *topic, v view, before engine.EventID) error {
 	if err := l.forgetWrites(); err != nil {
 		return err
 	}
+	h, err := l.files.acquire(t.stem) // until readers know of the new file
+	if err != nil {
+		return err
+	}
+	defer l.files.release(h)
 	next := view{first: before + 1, latest: v.latest, file: v.file + 1}
-	var err error
 	if before == v.latest {
 		err = l.empty(t, v)
 	} else {
-		err = l.keepAfter(t, v, before, &next)
+		err = l.keepAfter(h, v, before, &next)
 	}
 	if _, ok := errors.AsType[*renameError](err); ok {
 		return l.fail(&group{}, err)
@@ -81,6 +85,7 @@ func (l *Log) cut(t *topic, v view, before engine.EventID) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.view = next
+	l.files.forget(t.stem)
 	t.wakeLocked()
 	return nil
 }
@@ -102,7 +107,6 @@ func (l *Log) empty(t *topic, v view) error {
 	if err := l.writeHead(t.stem, head{Topic: t.name.String(), Latest: v.latest}); err != nil {
 		return err
 	}
-	l.files.forget(t.stem)
 	if err := l.fs.Remove(topicFile(t.stem)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return &renameError{fmt.Errorf("remove %s: %w", topicFile(t.stem), err)}
 	}
@@ -113,17 +117,12 @@ func (l *Log) empty(t *topic, v view) error {
 }
 
 // keepAfter copies the lines behind before into a new file.
-func (l *Log) keepAfter(t *topic, v view, before engine.EventID, next *view) error {
-	h, err := l.files.acquire(t.stem)
+func (l *Log) keepAfter(h *handle, v view, before engine.EventID, next *view) error {
+	from, err := offsetOf(h, &v, before+1)
 	if err != nil {
 		return err
 	}
-	defer l.files.release(h)
-	from, err := offsetOf(h, t.stem, &v, before+1)
-	if err != nil {
-		return err
-	}
-	if err := l.copyTopic(t.stem, h, from, v.end); err != nil {
+	if err := l.copyTopic(h, from, v.end); err != nil {
 		return err
 	}
 	next.end, next.unended = v.end-from, v.unended
@@ -138,13 +137,13 @@ func (l *Log) keepAfter(t *topic, v view, before engine.EventID, next *view) err
 }
 
 // offsetOf finds the line of an event, which is there.
-func offsetOf(h *handle, stem string, v *view, id engine.EventID) (int64, error) {
+func offsetOf(h *handle, v *view, id engine.EventID) (int64, error) {
 	at := v.find(id)
 	r := newLineReader(h, at.offset, v.end)
 	for next := at.id; ; {
 		line, offset, _, err := r.next()
 		if err != nil {
-			return 0, fmt.Errorf("read %s at offset %d: %w", topicFile(stem), offset, err)
+			return 0, fmt.Errorf("read %s at offset %d: %w", topicFile(h.stem), offset, err)
 		}
 		if isBlank(line) {
 			continue
@@ -157,13 +156,13 @@ func offsetOf(h *handle, stem string, v *view, id engine.EventID) (int64, error)
 }
 
 // copyTopic puts a part of a topic's file in its place.
-func (l *Log) copyTopic(stem string, h *handle, from, to int64) error {
-	err := writeNew(l.fs, topicsDir, compactTemp, topicFile(stem), func(f vfs.File) error {
+func (l *Log) copyTopic(h *handle, from, to int64) error {
+	return writeNew(l.fs, topicsDir, compactTemp, topicFile(h.stem), func(f vfs.File) error {
 		buf := make([]byte, min(to-from, 1<<20))
 		for at := from; at < to; {
 			part := buf[:min(to-at, int64(len(buf)))]
 			if n, err := h.ReadAt(part, at); n < len(part) {
-				return fmt.Errorf("read %s: %w", topicFile(stem), err)
+				return fmt.Errorf("read %s: %w", topicFile(h.stem), err)
 			}
 			if _, err := f.WriteAt(part, at-from); err != nil {
 				return err
@@ -172,10 +171,6 @@ func (l *Log) copyTopic(stem string, h *handle, from, to int64) error {
 		}
 		return nil
 	})
-	if err == nil {
-		l.files.forget(stem)
-	}
-	return err
 }
 
 // RestoreTopic makes topic as it is once its events up to and including latest

@@ -43,10 +43,10 @@ func conformance[Disk any](t *testing.T, tune file.Options, newDisk func(t *test
 
 func TestConformance(t *testing.T) {
 	for name, tune := range map[string]file.Options{
-		"synced":          {},
-		"few open files":  {OpenFiles: 1, QueueDepth: 1},
-		"never synced":    {Sync: engine.SyncNever},
-		"synced later": {Sync: engine.SyncInterval},
+		"synced":         {},
+		"few open files": {OpenFiles: 1, QueueDepth: 1},
+		"never synced":   {Sync: engine.SyncNever},
+		"synced later":   {Sync: engine.SyncInterval},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conformance(t, tune, func(t *testing.T) string { return t.TempDir() }, file.Open)

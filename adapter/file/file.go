@@ -116,20 +116,29 @@ func (l *Log) openWriter() (err error) {
 	if l.lock, err = l.fs.Lock(lockName); err != nil {
 		return err
 	}
-	for _, dir := range []string{topicsDir, consumersDir} {
-		if _, err := l.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-			err = mkdirSync(l.fs, dir)
-			if err != nil {
-				return err
-			}
-		} else if err != nil {
-			return fmt.Errorf("look for directory %s: %w", dir, err)
+	for _, dir := range []string{topicsDir, consumersDir, headsDir} {
+		if err := l.prepareDir(dir); err != nil {
+			return fmt.Errorf("prepare directory %s: %w", dir, err)
 		}
 	}
 	if err := l.findTopics(); err != nil {
 		return err
 	}
 	return l.recover()
+}
+
+// prepareDir makes a directory where it is missing. One that is there is
+// synced: its names may be those that a process which failed has left.
+func (l *Log) prepareDir(name string) error {
+	if _, err := l.fs.Stat(name); err == nil {
+		return l.fs.SyncDir(name)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := l.fs.Mkdir(name); err != nil {
+		return err
+	}
+	return l.fs.SyncDir(".")
 }
 
 // findTopics lists the files of topics and heads. Names that are neither are

@@ -11,9 +11,9 @@ import (
 	"github.com/seglog/seglog/internal/vfs"
 )
 
-// fileCache keeps topic files open for the next use, the most recently used
-// ones at most. Who holds a handle may use it until it is released, whatever
-// the cache does meanwhile.
+// fileCache keeps topic files open for the next use: those in use, and the most
+// recently used ones beside them. Who holds a handle may use it until it is
+// released, whatever the cache does meanwhile.
 type fileCache struct {
 	fs    vfs.FS
 	open  func(name string) (vfs.File, error)
@@ -71,8 +71,14 @@ func (c *fileCache) keepLocked(stem string, f vfs.File) *handle {
 	h := &handle{File: f, stem: stem, refs: 1, kept: true}
 	h.at = c.order.PushFront(h)
 	c.byKey[stem] = h
-	for c.order.Len() > c.most {
-		c.forgetLocked(c.order.Back().Value.(*handle))
+	// What is used stays, so that a topic whose file is being replaced keeps
+	// the one that its readers know.
+	for at := c.order.Back(); at != nil && c.order.Len() > c.most; {
+		old := at.Value.(*handle)
+		at = at.Prev()
+		if old.refs == 0 {
+			c.forgetLocked(old)
+		}
 	}
 	return h
 }
@@ -149,17 +155,6 @@ type renameError struct{ err error }
 
 func (e *renameError) Error() string { return e.err.Error() }
 func (e *renameError) Unwrap() error { return e.err }
-
-// mkdirSync makes a directory durably, where it is missing.
-func mkdirSync(disk vfs.FS, name string) error {
-	if err := disk.Mkdir(name); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("make directory %s: %w", name, err)
-	}
-	if err := disk.SyncDir("."); err != nil {
-		return fmt.Errorf("make directory %s: %w", name, err)
-	}
-	return nil
-}
 
 // classify makes errors of the file system match engine.ErrIO,
 // engine.ErrNoSpace or engine.ErrLocked; those that say more are left as they

@@ -63,7 +63,7 @@ func (l *Log) lookAt(t *topic) (done bool, err error) {
 	} else if fr.Weak && !alive {
 		tail = tailWeak
 	}
-	l.files.forget(stem) // it may be another one
+	l.files.forget(stem) // it may be another one; see reader.start
 	limit, err := l.visibleBytes(stem, size, &fr, alive)
 	if err != nil {
 		return false, err

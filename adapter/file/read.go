@@ -91,11 +91,11 @@ func (r *reader) start(after engine.EventID) (view, error) {
 		if err := r.open(&v); err != nil {
 			return v, err
 		}
-		// The file may have been replaced between the view and its opening.
-		r.t.mu.Lock()
-		same := r.t.view.file == v.file
-		r.t.mu.Unlock()
-		if same && r.h != nil {
+		same, err := r.hasFileOf(&v)
+		if err != nil {
+			return v, err
+		}
+		if same {
 			return v, r.seek(&v)
 		}
 		r.close()
@@ -132,6 +132,24 @@ func (r *reader) open(v *view) error {
 	}
 	r.h, r.file, r.last = h, v.file, v.latest
 	return nil
+}
+
+// hasFileOf says whether r's file is that of v: it may have been replaced
+// between the two. Of a read-only log, only the file itself tells.
+func (r *reader) hasFileOf(v *view) (bool, error) {
+	if r.h == nil {
+		return false, nil
+	}
+	if r.l.opts.ReadOnly {
+		same, err := r.l.sameFile(r.h, v, v.end)
+		if !same {
+			r.l.files.forget(r.h.stem)
+		}
+		return same, err
+	}
+	r.t.mu.Lock()
+	defer r.t.mu.Unlock()
+	return r.t.view.file == v.file, nil
 }
 
 // seek goes to the line of r.next, which the view has.

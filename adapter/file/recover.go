@@ -78,7 +78,8 @@ func (l *Log) settle(w journalWrite, failed bool) error {
 		return l.takeBackPart(w, h)
 	}
 	if failed {
-		return l.copyTopic(w.Stem, h, 0, end)
+		l.files.forget(w.Stem)
+		return l.copyTopic(h, 0, end)
 	}
 	if _, err := h.WriteAt(lines, w.At); err != nil {
 		return fmt.Errorf("write %s again: %w", topicFile(w.Stem), err)

@@ -327,9 +327,6 @@ func readHead(disk vfs.FS, stem string) (h head, err error) {
 
 // writeHead is durable when it returns.
 func (l *Log) writeHead(stem string, h head) error {
-	if err := mkdirSync(l.fs, headsDir); err != nil {
-		return err
-	}
 	b, err := json.Marshal(h)
 	if err != nil {
 		panic("file: head: " + err.Error()) // a name and a number

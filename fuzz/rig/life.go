@@ -216,6 +216,9 @@ var probeOp = script.Op{Kind: script.Commit, Parts: []script.Op{
 	{Kind: script.Ack, Topic: "t0", Consumer: "c2", ID: 1},
 }}
 
+// probeAppend is for logs without commits.
+var probeAppend = script.Op{Kind: script.Batch, Topic: "t1", Events: []script.Seed{{N: 424244, Size: 33}, {N: 424245, Size: 500}}}
+
 // Finish ends a run with the three checks that every run ends with: all
 // promises are kept, the log takes another append that survives another
 // crash, and the log's own verification finds nothing. It leaves no log open.
@@ -226,7 +229,7 @@ func (r *Rig) Finish() error {
 			return fmt.Errorf("at the end, first close: %w", err)
 		}
 	}
-	for _, op := range []script.Op{{Kind: script.Check}, probeOp, {Kind: script.Crash}, {Kind: script.Check}} {
+	for _, op := range []script.Op{{Kind: script.Check}, probeOp, probeAppend, {Kind: script.Crash}, {Kind: script.Check}} {
 		if err := r.Do(op); err != nil {
 			return fmt.Errorf("at the end, %s: %w", op, err)
 		}
