@@ -9,14 +9,14 @@ import (
 	"github.com/seglog/seglog/internal/env"
 )
 
-// fileTarget is the JSONL backend. It keeps each topic's promises, and none
-// about topics among each other where it does not sync: so it is tested with
-// syncs here.
+// fileTarget is the JSONL backend. It always syncs here: where it does not, it
+// keeps promises about each topic, and none about topics among each other,
+// which the rig would ask for.
 func fileTarget() rig.Target {
 	return rig.Target{
 		Name: "file",
-		Open: func(e env.Env, o engine.Options) (engine.EventLog, error) {
-			log, err := file.OpenEnv(e, "log", file.Options{Sync: o.Sync, OpenFiles: 2})
+		Open: func(e env.Env, _ engine.Options) (engine.EventLog, error) {
+			log, err := file.OpenEnv(e, "log", file.Options{OpenFiles: 2})
 			if err != nil {
 				return nil, err
 			}
@@ -67,4 +67,16 @@ func TestFileSurvivesFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFileWeathersStorms is the seeded simulation.
+func TestFileWeathersStorms(t *testing.T) {
+	var total rig.Counts
+	if err := simulate(fileTarget(), *from, max(100, *seeds), 80, &total); err != nil {
+		t.Fatal(err)
+	}
+	if total.Failed == 0 || total.Crashes == 0 || total.OpenFailures == 0 || total.Refused == 0 {
+		t.Errorf("%+v: want some of everything", total)
+	}
+	t.Logf("%+v", total)
 }

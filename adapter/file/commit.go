@@ -56,7 +56,8 @@ type committer struct {
 
 const (
 	groupBytes  = 8 << 20 // a group that is larger takes no more
-	groupTopics = 1024    // the journal's frame has room for so many
+	groupTopics = 96      // the journal's frame has room for so many
+	keptBytes   = 1 << 20 // buffers that are larger are not kept
 	// gatherIdle is how long a leader waits for one more caller to come back.
 	gatherIdle = 15 * time.Microsecond
 )
@@ -96,7 +97,7 @@ func (l *Log) append(ctx context.Context, name engine.Topic, events []engine.Eve
 		return 0, v.broken
 	}
 	buf := buffers.Get().(*encoded)
-	defer buffers.Put(buf)
+	defer buf.free()
 	buf.encode(events)
 	g, first, leads, err := l.join(ctx, t, buf, engine.NewAppendConfig(opts))
 	if err != nil {
@@ -140,6 +141,12 @@ type encoded struct {
 }
 
 var buffers = sync.Pool{New: func() any { return new(encoded) }}
+
+func (e *encoded) free() {
+	if cap(e.buf) <= keptBytes {
+		buffers.Put(e)
+	}
+}
 
 func (e *encoded) encode(events []engine.Event) {
 	e.buf, e.ends = e.buf[:0], e.ends[:0]
@@ -326,8 +333,8 @@ func (l *Log) commitLocked(g *group) error {
 	if err != nil {
 		return err
 	}
-	// For those who follow; to lose it does no harm.
-	if err := l.journal.put(frame{State: stateOpen, Weak: weak}, false); err != nil {
+	// For those who follow. Where it is lost, they see g with the next group.
+	if err := l.journal.put(frame{State: stateOpen, Weak: weak}, false); err != nil && !errors.Is(err, vfs.ErrNoSpace) {
 		return l.fail(g, err)
 	}
 	for _, w := range g.writes {

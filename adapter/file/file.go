@@ -381,9 +381,9 @@ func (l *Log) exists(t *topic) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if len(strings.TrimSpace(string(line))) > 0 {
+		if !isBlank(line) {
 			_, _, bad := parseLine(line)
-			return whole && (l.unclean == tailClean || bad == nil) || bad == nil, nil
+			return bad == nil || whole && l.unclean == tailClean, nil
 		}
 	}
 }

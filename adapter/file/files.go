@@ -21,6 +21,7 @@ type fileCache struct {
 	mu    sync.Mutex // guards the fields below, and those of handles
 	byKey map[string]*handle
 	order *list.List // of handles in byKey, the most recently used first
+	shut  bool
 }
 
 // handle is an open topic file.
@@ -44,6 +45,9 @@ func newFileCache(fs vfs.FS, readOnly bool, most int) *fileCache {
 func (c *fileCache) acquire(stem string) (*handle, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.shut {
+		return nil, engine.ErrClosed
+	}
 	if h := c.byKey[stem]; h != nil {
 		h.refs++
 		c.order.MoveToFront(h.at)
@@ -110,10 +114,11 @@ func (c *fileCache) forget(stem string) {
 	}
 }
 
-// close forgets all files.
+// close forgets all files, and opens no more.
 func (c *fileCache) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.shut = true
 	for _, h := range c.byKey {
 		c.forgetLocked(h)
 	}

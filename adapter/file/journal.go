@@ -50,7 +50,7 @@ type journalWrite struct {
 	First uint64 `json:"first"`    // event id
 }
 
-const slotBytes = 1 << 20
+const slotBytes = 64 << 10
 
 // journal is the writer's end.
 type journal struct {

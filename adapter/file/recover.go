@@ -109,6 +109,13 @@ func (l *Log) takeBackPart(w journalWrite, h *handle) error {
 	if v.end != w.At || v.latest != 0 && uint64(v.latest)+1 != w.First {
 		return nil
 	}
+	line, _, whole, err := newLineReader(h, w.At, w.At+w.Bytes).next()
+	if err != nil {
+		return fmt.Errorf("read %s at offset %d: %w", topicFile(w.Stem), w.At, err)
+	}
+	if id, err := lineID(line); whole && err == nil && uint64(id) != w.First {
+		return nil
+	}
 	if err := h.Truncate(w.At); err != nil {
 		return fmt.Errorf("take write back from %s: %w", topicFile(w.Stem), err)
 	}
