@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seglog/seglog/adapter/file"
 	"github.com/seglog/seglog/adapter/memory"
 	"github.com/seglog/seglog/engine"
 )
@@ -37,6 +38,12 @@ var stores = map[string]Store{
 			return func(ctx context.Context, topic engine.Topic, event engine.Event) Waiter {
 				return e.AppendAsync(ctx, topic, event)
 			}
+		},
+	},
+	"file": {
+		Name: "file",
+		Open: func(dir string, setup Setup) (engine.EventLog, error) {
+			return file.Open(dir, file.Options{Sync: setup.Sync})
 		},
 	},
 	"memory": {
