@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,8 @@ const (
 	groupBytes  = 8 << 20 // a group that is larger takes no more
 	groupTopics = 96      // the journal's frame has room for so many
 	keptBytes   = 1 << 20 // buffers that are larger are not kept
+	// parallelSyncs is how many files of a group are synced at a time.
+	parallelSyncs = 8
 	// gatherIdle is how long a leader waits for one more caller to come back.
 	gatherIdle = 15 * time.Microsecond
 )
@@ -441,17 +444,45 @@ func (w *write) entry() journalWrite {
 
 // syncGroup makes g durable.
 func (l *Log) syncGroup(g *group) error {
-	created := false
-	for _, w := range g.writes {
-		created = created || w.created
-		if err := w.h.SyncData(); err != nil {
-			return l.fail(g, fmt.Errorf("sync %s: %w", topicFile(w.h.stem), err))
-		}
+	if err := l.syncFiles(g.writes); err != nil {
+		return l.fail(g, err)
 	}
-	if created {
+	if slices.ContainsFunc(g.writes, func(w *write) bool { return w.created }) {
 		if err := l.fs.SyncDir(topicsDir); err != nil {
 			return l.fail(g, fmt.Errorf("sync directory %s: %w", topicsDir, err))
 		}
+	}
+	return nil
+}
+
+// syncFiles syncs each file, several at a time: the file system has fewer
+// commits of its own to make then.
+func (l *Log) syncFiles(writes []*write) error {
+	if len(writes) == 1 || l.env.Inline {
+		for _, w := range writes {
+			if err := w.sync(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	errs := make([]error, min(len(writes), parallelSyncs))
+	for i := range errs {
+		wg.Go(func() {
+			for n := next.Add(1); errs[i] == nil && n <= int64(len(writes)); n = next.Add(1) {
+				errs[i] = writes[n-1].sync()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (w *write) sync() error {
+	if err := w.h.SyncData(); err != nil {
+		return fmt.Errorf("sync %s: %w", topicFile(w.h.stem), err)
 	}
 	return nil
 }
