@@ -41,6 +41,7 @@ type write struct {
 	at      int64 // offset of buf
 	h       *handle
 	created bool
+	sum     string // of buf
 }
 
 type committer struct {
@@ -337,7 +338,7 @@ func (l *Log) commitLocked(g *group) error {
 		return err
 	}
 	// For those who follow. Where it is lost, they see g with the next group.
-	if err := l.journal.put(frame{State: stateOpen, Weak: weak}, false); err != nil && !errors.Is(err, vfs.ErrNoSpace) {
+	if err := l.journal.write(g.frame(stateOpen, weak)); err != nil && !errors.Is(err, vfs.ErrNoSpace) {
 		return l.fail(g, err)
 	}
 	for _, w := range g.writes {
@@ -418,27 +419,41 @@ func (l *Log) openForAppend(t *topic, stem string, v *view) (h *handle, created 
 	return h, true, err
 }
 
-// announce tells the journal where g goes. That is synced before g is written
-// where a part of g could be taken for the whole, where this process says for
-// the first time that it writes, and where an older frame would do harm.
+// announce tells the journal where g goes, and what it is. That is synced before
+// g is written: what is found behind a topic's end after a crash is then either
+// g, which has a checksum there, or not ours.
 func (l *Log) announce(g *group, weak bool) error {
-	fr := frame{State: stateWriting, Weak: weak}
-	several := false
-	for _, w := range g.writes {
-		fr.Writes = append(fr.Writes, w.entry())
-		several = several || len(w.ends) > 1
-	}
-	if err := l.journal.put(fr, several && !weak || !l.journaled || l.stale); err != nil {
+	if err := l.journal.write(g.frame(stateWriting, weak)); err != nil {
 		return err
 	}
-	l.journaled, l.stale = true, false
+	if weak && l.journaled {
+		return nil
+	}
+	if err := l.journal.sync(); err != nil {
+		return err
+	}
+	l.journaled = true
 	return nil
+}
+
+// frame is what the journal says of g.
+func (g *group) frame(state string, weak bool) frame {
+	fr := frame{State: state, Weak: weak}
+	for _, w := range g.writes {
+		if w.h != nil {
+			fr.Writes = append(fr.Writes, w.entry())
+		}
+	}
+	return fr
 }
 
 // entry is what the journal says of w.
 func (w *write) entry() journalWrite {
+	if w.sum == "" {
+		w.sum = sum(w.buf)
+	}
 	return journalWrite{
-		Topic: w.t.name.String(), Stem: w.h.stem, At: w.at, Bytes: int64(len(w.buf)), Sum: sum(w.buf), First: uint64(w.first),
+		Topic: w.t.name.String(), Stem: w.h.stem, At: w.at, Bytes: int64(len(w.buf)), Sum: w.sum, First: uint64(w.first),
 	}
 }
 
@@ -523,7 +538,6 @@ func (l *Log) takeBack(g *group, cause error) error {
 	if !errors.Is(cause, vfs.ErrNoSpace) {
 		return l.fail(g, cause)
 	}
-	l.stale = true
 	for _, w := range g.writes {
 		if w.h == nil {
 			continue
@@ -545,13 +559,7 @@ func (l *Log) takeBack(g *group, cause error) error {
 // fail stops the log, and leaves word of it for the next open: after a failed
 // sync the page cache may show what the disk has not.
 func (l *Log) fail(g *group, cause error) error {
-	fr := frame{State: stateFailed, Weak: l.opts.Sync != engine.SyncAlways}
-	for _, w := range g.writes {
-		if w.h != nil {
-			fr.Writes = append(fr.Writes, w.entry())
-		}
-	}
-	_ = l.journal.put(fr, false) // what can be done; the cause is reported
+	_ = l.journal.write(g.frame(stateFailed, l.opts.Sync != engine.SyncAlways)) // what can be done; the cause is reported
 	return l.c.fail(cause)
 }
 

@@ -94,7 +94,7 @@ func (l *Log) cut(t *topic, v view, before engine.EventID) error {
 // file of which it tells is about to be replaced.
 func (l *Log) forgetWrites() error {
 	weak := l.opts.Sync != engine.SyncAlways
-	err := l.journal.put(frame{State: stateOpen, Weak: weak}, true)
+	err := l.journal.put(frame{State: stateOpen, Weak: weak})
 	if _, ok := errors.AsType[*syncError](err); ok {
 		return l.fail(&group{}, err)
 	}

@@ -24,14 +24,14 @@ import (
 // topic.mu, topicsMu, fileCache.mu; cursors.mu before topic.mu.
 type Log struct {
 	// Constant after Open.
-	opts    Options
-	env     env.Env
-	fs      vfs.FS
-	dir     string
-	lock    io.Closer
-	files   *fileCache
-	unclean tailRule // how the last writer left the directory
-	closed  chan struct{}
+	opts   Options
+	env    env.Env
+	fs     vfs.FS
+	dir    string
+	lock   io.Closer
+	files  *fileCache
+	torn   bool // the last writer did not sync and did not close: see scan
+	closed chan struct{}
 
 	topicsMu sync.Mutex // guards the fields below
 	topics   map[engine.Topic]*topic
@@ -42,7 +42,6 @@ type Log struct {
 	writing   sync.Mutex // held by who writes topics: a leader, a compaction; guards the fields below
 	journal   journal
 	journaled bool     // the journal says that this process writes
-	stale     bool     // the journal's newest synced frame must not outlive the next write
 	dirty     []*topic // whose visible lines are not synced
 	dirtyDir  bool     // a new file's name is not synced
 
@@ -256,7 +255,7 @@ func (l *Log) close() error {
 		err = l.syncDirtyLocked()
 	}
 	if err == nil && l.journaled {
-		err = l.journal.put(frame{State: stateClosed}, true)
+		err = l.journal.put(frame{State: stateClosed})
 	}
 	l.release()
 	if cerr := l.fs.Close(); err == nil {
@@ -330,6 +329,7 @@ func (l *Log) topicNames(ctx context.Context) ([]engine.Topic, error) {
 		all = append(all, t)
 	}
 	l.topicsMu.Unlock()
+	slices.SortFunc(all, byName)
 	var names []engine.Topic
 	for _, t := range all {
 		exists, err := l.exists(t)
@@ -340,9 +340,10 @@ func (l *Log) topicNames(ctx context.Context) ([]engine.Topic, error) {
 			names = append(names, t.name)
 		}
 	}
-	slices.SortFunc(names, func(a, b engine.Topic) int { return strings.Compare(a.String(), b.String()) })
 	return names, nil
 }
+
+func byName(a, b *topic) int { return strings.Compare(a.name.String(), b.name.String()) }
 
 // exists says whether a topic was ever appended to, without a scan of its file.
 // A file of which not even the first line is whole does not count.
@@ -383,7 +384,7 @@ func (l *Log) exists(t *topic) (bool, error) {
 		}
 		if !isBlank(line) {
 			_, _, bad := parseLine(line)
-			return bad == nil || whole && l.unclean == tailClean, nil
+			return bad == nil || whole && !l.torn, nil
 		}
 	}
 }

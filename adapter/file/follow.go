@@ -57,18 +57,12 @@ func (l *Log) lookAt(t *topic) (done bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("look for a writer: %w", err)
 	}
-	tail := tailUnclean
-	if fr.State == stateClosed && !alive {
-		tail = tailClean
-	} else if fr.Weak && !alive {
-		tail = tailWeak
-	}
 	l.files.forget(stem) // it may be another one; see reader.start
 	limit, err := l.visibleBytes(stem, size, &fr, alive)
 	if err != nil {
 		return false, err
 	}
-	next, err := l.scanOn(t.name, stem, v, limit, tail)
+	next, err := l.scanOn(t.name, stem, v, limit, fr.Weak && !alive && fr.State != stateClosed)
 	if err != nil {
 		return false, err
 	}
@@ -150,7 +144,7 @@ func (l *Log) isWhole(w *journalWrite) (bool, error) {
 
 // scanOn reads what a file has beyond v, or all of it where it is not the file
 // that v is of.
-func (l *Log) scanOn(name engine.Topic, stem string, v view, limit int64, tail tailRule) (view, error) {
+func (l *Log) scanOn(name engine.Topic, stem string, v view, limit int64, torn bool) (view, error) {
 	next := v
 	next.broken, next.size = nil, limit
 	h, err := l.files.acquire(stem)
@@ -169,7 +163,7 @@ func (l *Log) scanOn(name engine.Topic, stem string, v view, limit int64, tail t
 		if !same {
 			next = view{file: v.file + 1, size: limit}
 		}
-		if err := scan(h, name, stem, &next, tail); err != nil {
+		if err := scan(h, name, stem, &next, torn); err != nil {
 			return v, err
 		}
 		if next.latest >= next.first && next.latest > 0 || next.broken != nil {

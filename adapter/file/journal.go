@@ -34,7 +34,7 @@ type frame struct {
 
 // States of the log.
 const (
-	stateOpen    = "open"    // nothing is being written
+	stateOpen    = "open"    // Writes, if any, have been written
 	stateWriting = "writing" // Writes are
 	stateFailed  = "failed"  // Writes were, and the disk failed
 	stateClosed  = "closed"  // all is as it should be
@@ -57,11 +57,20 @@ type journal struct {
 	fs      vfs.FS
 	f       vfs.File // nil: not opened yet
 	seq     uint64   // of the newest frame
+	newest  int      // its slot
 	durable int      // the slot with the newest synced frame
 }
 
-// put writes a frame. It is durable only if sync is set.
-func (j *journal) put(fr frame, sync bool) error {
+// put writes a frame, and syncs it.
+func (j *journal) put(fr frame) error {
+	if err := j.write(fr); err != nil {
+		return err
+	}
+	return j.sync()
+}
+
+// write writes a frame that is not durable yet.
+func (j *journal) write(fr frame) error {
 	if err := j.open(); err != nil {
 		return err
 	}
@@ -75,14 +84,16 @@ func (j *journal) put(fr frame, sync bool) error {
 	if _, err := j.f.WriteAt(line, int64(slot)*slotBytes); err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
-	j.seq = fr.Seq
-	if !sync {
-		return nil
-	}
+	j.seq, j.newest = fr.Seq, slot
+	return nil
+}
+
+// sync makes the newest frame durable.
+func (j *journal) sync() error {
 	if err := j.f.SyncData(); err != nil {
 		return &syncError{fmt.Errorf("sync journal: %w", err)}
 	}
-	j.durable = slot
+	j.durable = j.newest
 	return nil
 }
 

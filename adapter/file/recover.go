@@ -1,11 +1,11 @@
 package file
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/seglog/seglog/engine"
 )
@@ -15,7 +15,8 @@ import (
 //  1. A group that is there in part is taken back.
 //  2. One that is there whole is made durable: the last sync may have failed,
 //     or never been asked for.
-//  3. The files of other topics lose what a torn write left.
+//  3. After a writer that did not sync, each topic loses what follows the first
+//     line that does not parse, and what is left is synced.
 //  4. The journal forgets what it said.
 //
 // Each step can be repeated, so a crash in between does no harm. Where the last
@@ -29,10 +30,6 @@ func (l *Log) recover() error {
 	if fr.State == stateClosed {
 		return nil
 	}
-	l.unclean = tailUnclean
-	if fr.Weak {
-		l.unclean = tailWeak
-	}
 	if fr.State != stateOpen {
 		for _, w := range fr.Writes {
 			if err := l.settle(w, fr.State == stateFailed); err != nil {
@@ -40,10 +37,12 @@ func (l *Log) recover() error {
 			}
 		}
 	}
-	if err := l.cutTails(); err != nil {
-		return err
+	if l.torn = fr.Weak; l.torn {
+		if err := l.cutTails(); err != nil {
+			return err
+		}
 	}
-	if err := l.journal.put(frame{State: stateOpen, Weak: l.opts.Sync != engine.SyncAlways}, true); err != nil {
+	if err := l.journal.put(frame{State: stateOpen, Weak: l.opts.Sync != engine.SyncAlways}); err != nil {
 		return err
 	}
 	l.journaled = true
@@ -75,7 +74,7 @@ func (l *Log) settle(w journalWrite, failed bool) error {
 		lines = lines[:n]
 	}
 	if sum(lines) != w.Sum {
-		return l.takeBackPart(w, h)
+		return l.takeBackPart(w, h, size)
 	}
 	if failed {
 		l.files.forget(w.Stem)
@@ -100,20 +99,20 @@ func syncBoth(l *Log, h *handle) error {
 
 // takeBackPart cuts a file off where a write began that is there in part;
 // unless the file is not the one that the journal means, because somebody else
-// has written it since.
-func (l *Log) takeBackPart(w journalWrite, h *handle) error {
+// has written it since: then the line before is another one, or, where there is
+// none, all that is there are records of other ids.
+func (l *Log) takeBackPart(w journalWrite, h *handle, size int64) error {
 	v := view{size: w.At}
-	if err := scan(h, engine.Topic{}, w.Stem, &v, tailClean); err != nil {
+	if w.At == 0 {
+		v.size = size
+	}
+	if err := scan(h, engine.Topic{}, w.Stem, &v, false); err != nil {
 		return err
 	}
-	if v.end != w.At || v.latest != 0 && uint64(v.latest)+1 != w.First {
+	if w.At == 0 && v.broken == nil && v.end == size && uint64(v.first) != w.First {
 		return nil
 	}
-	line, _, whole, err := newLineReader(h, w.At, w.At+w.Bytes).next()
-	if err != nil {
-		return fmt.Errorf("read %s at offset %d: %w", topicFile(w.Stem), w.At, err)
-	}
-	if id, err := lineID(line); whole && err == nil && uint64(id) != w.First {
+	if w.At > 0 && (v.end != w.At || uint64(v.latest)+1 != w.First) {
 		return nil
 	}
 	if err := h.Truncate(w.At); err != nil {
@@ -122,8 +121,7 @@ func (l *Log) takeBackPart(w journalWrite, h *handle) error {
 	return syncBoth(l, h)
 }
 
-// cutTails looks at the end of each topic's file, and cuts off what is torn.
-// After a writer that did not sync, it reads them whole.
+// cutTails reads each topic's file and cuts off what is torn.
 func (l *Log) cutTails() error {
 	l.topicsMu.Lock()
 	var all []*topic
@@ -133,6 +131,7 @@ func (l *Log) cutTails() error {
 		}
 	}
 	l.topicsMu.Unlock()
+	slices.SortFunc(all, byName)
 	for _, t := range all {
 		if err := l.cutTail(t); err != nil {
 			return fmt.Errorf("recover topic %s: %w", t.name, err)
@@ -150,16 +149,11 @@ func (l *Log) cutTail(t *topic) error {
 		return err
 	}
 	defer l.files.release(h)
-	if l.unclean != tailWeak {
-		if whole, err := endsWhole(h); whole || err != nil {
-			return err
-		}
-	}
 	v, err := l.snapshot(t)
 	if err != nil {
 		return err
 	}
-	if v.broken == nil && v.size > v.end {
+	if v.size > v.end {
 		if err := h.Truncate(v.end); err != nil {
 			return fmt.Errorf("cut torn write off %s: %w", topicFile(t.stem), err)
 		}
@@ -168,28 +162,4 @@ func (l *Log) cutTail(t *topic) error {
 		t.mu.Unlock()
 	}
 	return syncBoth(l, h)
-}
-
-// endsWhole says whether a file ends with a whole record, or is empty.
-func endsWhole(h *handle) (bool, error) {
-	size, err := h.Size()
-	if err != nil || size == 0 {
-		return size == 0, err
-	}
-	for n := min(size, readBytes); ; n = min(size, 8*n) {
-		b := make([]byte, n)
-		if _, err := h.ReadAt(b, size-n); err != nil && !errors.Is(err, io.EOF) {
-			return false, fmt.Errorf("read %s: %w", topicFile(h.stem), err)
-		}
-		if b[n-1] != '\n' {
-			return false, nil
-		}
-		b = b[:n-1]
-		from := bytes.LastIndexByte(b, '\n')
-		if from < 0 && n < size && n < maxLineBytes {
-			continue
-		}
-		_, _, err := parseLine(b[from+1:])
-		return err == nil, nil
-	}
 }

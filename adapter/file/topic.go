@@ -110,7 +110,7 @@ func (l *Log) load(t *topic) error {
 	var v view
 	if stem != "" {
 		var err error
-		if v, err = l.scanTopic(t.name, stem, l.unclean); err != nil {
+		if v, err = l.scanTopic(t.name, stem, l.torn); err != nil {
 			return fmt.Errorf("load topic %s: %w", t.name, err)
 		}
 	} else {
@@ -123,7 +123,7 @@ func (l *Log) load(t *topic) error {
 }
 
 // scanTopic reads a topic's file and head.
-func (l *Log) scanTopic(name engine.Topic, stem string, tail tailRule) (view, error) {
+func (l *Log) scanTopic(name engine.Topic, stem string, torn bool) (view, error) {
 	head, err := readHead(l.fs, stem)
 	if err != nil {
 		return view{}, err
@@ -133,7 +133,7 @@ func (l *Log) scanTopic(name engine.Topic, stem string, tail tailRule) (view, er
 	if err == nil {
 		defer l.files.release(h)
 		if v.size, err = h.Size(); err == nil {
-			err = scan(h, name, stem, &v, tail)
+			err = scan(h, name, stem, &v, torn)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -146,17 +146,11 @@ func (l *Log) scanTopic(name engine.Topic, stem string, tail tailRule) (view, er
 	return v, err
 }
 
-// tailRule says what a line that does not parse is.
-type tailRule int
-
-const (
-	tailClean   tailRule = iota // corruption, unless it is the last one and lacks its newline
-	tailUnclean                 // a torn write too where no record follows
-	tailWeak                    // a torn write, with all that follows
-)
-
-// scan goes on from v.end up to v.size, and adds to v what it finds.
-func scan(f io.ReaderAt, name engine.Topic, stem string, v *view, tail tailRule) error {
+// scan goes on from v.end up to v.size, and adds to v what it finds. A line that
+// does not parse is a torn write if it is the last one and lacks its newline;
+// with torn set, which says that the file was not synced, any one is, and
+// nothing counts that follows it. Else it is corruption.
+func scan(f io.ReaderAt, name engine.Topic, stem string, v *view, torn bool) error {
 	lines := newLineReader(f, v.end, v.size)
 	for v.broken == nil {
 		line, at, whole, err := lines.next()
@@ -179,8 +173,8 @@ func scan(f io.ReaderAt, name engine.Topic, stem string, v *view, tail tailRule)
 			v.end, v.unended = lines.offset, !whole
 			continue
 		}
-		if torn, err := isTorn(lines, whole, bad, tail); torn || err != nil {
-			return err
+		if torn || !whole && errors.Is(bad, errNotRecord) {
+			return nil
 		}
 		v.broken = &engine.CorruptError{
 			Topic: name.String(), File: topicFile(stem), Offset: at, FirstID: v.latest + 1, LastID: v.latest + 1,
@@ -211,28 +205,6 @@ func (v *view) add(line []byte, at int64, whole bool) error {
 	v.addMark(id, at)
 	v.latest = id
 	return nil
-}
-
-// isTorn says whether a bad line is what a write left that did not end.
-func isTorn(lines *lineReader, whole bool, bad error, tail tailRule) (bool, error) {
-	switch {
-	case !whole && errors.Is(bad, errNotRecord), tail == tailWeak:
-		return true, nil
-	case tail == tailClean:
-		return false, nil
-	}
-	for {
-		line, _, _, err := lines.next()
-		if errors.Is(err, io.EOF) {
-			return true, nil
-		}
-		if err != nil && !errors.Is(err, errLongLine) {
-			return false, err
-		}
-		if _, _, err := parseLine(line); err == nil {
-			return false, nil
-		}
-	}
 }
 
 // lineReader reads the lines of a part of a file.
