@@ -350,13 +350,11 @@ func (l *Log) commitLocked(g *group) error {
 // writeGroup tells the journal and writes the lines. Nothing of g is left where
 // there is no space.
 func (l *Log) writeGroup(g *group, weak bool) error {
-	if err := l.prepare(g); err != nil {
-		return l.takeBack(g, err)
+	err := l.prepare(g)
+	if err == nil {
+		err = l.announce(g, weak)
 	}
-	if err := l.announce(g, weak); err != nil {
-		if _, ok := errors.AsType[*syncError](err); ok {
-			return l.fail(g, err)
-		}
+	if err != nil {
 		return l.takeBack(g, err)
 	}
 	for _, w := range g.writes {
@@ -387,10 +385,22 @@ func (l *Log) prepare(g *group) error {
 			}
 		}
 		if v.size > v.end {
-			if err := w.h.Truncate(v.end); err != nil {
-				return fmt.Errorf("cut torn write off %s: %w", topicFile(w.h.stem), err)
+			if err := cutOff(w.h, v.end); err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+// cutOff removes a torn write, durably: what is found behind a topic's end must
+// be what the journal says.
+func cutOff(h *handle, end int64) error {
+	if err := h.Truncate(end); err != nil {
+		return fmt.Errorf("cut torn write off %s: %w", topicFile(h.stem), err)
+	}
+	if err := h.SyncData(); err != nil {
+		return &syncError{fmt.Errorf("cut torn write off %s: %w", topicFile(h.stem), err)}
 	}
 	return nil
 }
@@ -533,9 +543,9 @@ func (l *Log) show(w *write, weak bool) {
 }
 
 // takeBack undoes what was written of g, if it is that there is no space. Any
-// other error, and one in doing that, stops the log.
+// other error, that of a sync, and one in doing that, stop the log.
 func (l *Log) takeBack(g *group, cause error) error {
-	if !errors.Is(cause, vfs.ErrNoSpace) {
+	if _, ok := errors.AsType[*syncError](cause); ok || !errors.Is(cause, vfs.ErrNoSpace) {
 		return l.fail(g, cause)
 	}
 	for _, w := range g.writes {

@@ -219,6 +219,7 @@ func (l *Log) restoreTopic(ctx context.Context, name engine.Topic, latest engine
 	if err != nil {
 		if _, ok := errors.AsType[*renameError](err); ok && l.c.failed == nil {
 			l.c.failed = fmt.Errorf("%w: %w", engine.ErrFailed, err)
+			return l.c.failed
 		}
 		return err
 	}

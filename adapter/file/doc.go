@@ -7,18 +7,19 @@
 //
 // With [engine.SyncAlways], the default, an append returns once its lines are
 // synced in the topic's own file; appends that wait at the same time, of any
-// topics, share one write and one sync for each file they touch. Readers and
-// subscribers see nothing before that. Cursors, compactions and new names are
-// synced too, directories included.
+// topics, share one write and one sync for each file they touch, and one of the
+// journal. Readers and subscribers see nothing before that. Cursors,
+// compactions and new names are synced too, directories included.
 //
-// A batch is one write, and is all there or not at all: before a group with
-// more than one line for a topic is written, the journal, a side file, says
-// where it goes and what it is, and is synced; the next open takes a part of it
-// back. This makes two syncs of such a group. Batches of several topics at
-// once are refused: see [Log.Commit].
+// A batch is one write, and is all there or not at all: the journal, a side
+// file, is told where each group of appends goes and what it is, and is synced
+// before the group is written. After a crash the next open takes a group back
+// that is there in part. Batches of several topics at once are refused: see
+// [Log.Commit].
 //
 // With [engine.SyncInterval] and [engine.SyncNever], power loss may take the
 // last events of a topic, never from its middle; each topic loses its own.
+// Killing the process loses nothing that was acknowledged.
 //
 // After a failed write or sync the log takes no more changes until it is
 // reopened ([engine.ErrFailed]). A full disk refuses what does not fit
@@ -29,7 +30,7 @@
 // Lines have no checksum: bytes that rot within a JSON string or number are not
 // noticed. A line that does not parse, and ids that are not dense, are a
 // [*engine.CorruptError]; what stands before it, and other topics, stay
-// readable. After a crash, rot of the very last lines cannot be told from a
+// readable. After a crash, rot of the last group of appends cannot be told from a
 // torn write, and is cut off like one.
 //
 // Events have no position. Compaction copies what it keeps, so its cost grows

@@ -662,3 +662,41 @@ func TestClosedLogHoldsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestTornTailOfTheOriginalIsGoneForGood has the power fail while the first
+// append replaces what a torn write left: longer than the new line, so that a
+// truncation that got lost would leave some of it behind.
+func TestTornTailOfTheOriginalIsGoneForGood(t *testing.T) {
+	survivals := vfs.Survivals()
+	for seed := range uint64(20) {
+		survivals = append(survivals, vfs.Survival{Mode: vfs.Random, Seed: seed}, vfs.Survival{Mode: vfs.Random, Seed: seed, Sector: 64})
+	}
+	for at := 0; ; at++ {
+		disk := vfs.NewSim(1)
+		disk.SetFile("topics/jobs.jsonl", []byte(originalLine(1, event("1"))+"\n"+originalLine(2, event(`"`+strings.Repeat("torn", 500)))[:1500]))
+		disk.SetDir("consumers")
+		log, err := openSim(disk, file.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		disk.CrashAt(disk.Ops() + at)
+		_, failed := log.Append(t.Context(), jobs, event(`"`+strings.Repeat("new", 100)+`"`))
+		for _, v := range survivals {
+			again, err := openSim(disk.Crash(v), file.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := len(readAll(t, again, jobs))
+			if n < 1 || n > 2 || failed == nil && n < 2 {
+				t.Fatalf("crash at operation %d, %+v: %d events; the append gave %v", at, v, n, failed)
+			}
+			if id := mustAppend(t, again, jobs, "3"); int(id) != n+1 {
+				t.Fatalf("append gave id %d, want %d", id, n+1)
+			}
+			shut(t, again)
+		}
+		if failed == nil {
+			return
+		}
+	}
+}

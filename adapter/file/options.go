@@ -55,7 +55,7 @@ func (o Options) withDefaults() (Options, error) {
 	}{
 		{"SyncEvery", int64(o.SyncEvery), int64(time.Hour)},
 		{"QueueDepth", int64(o.QueueDepth), 1 << 30},
-		{"MaxEventBytes", int64(o.MaxEventBytes), 1 << 29},
+		{"MaxEventBytes", int64(o.MaxEventBytes), maxLineBytes / 8}, // a character may take six in the line
 		{"MaxCommitBytes", int64(o.MaxCommitBytes), 1 << 30},
 		{"OpenFiles", int64(o.OpenFiles), 1 << 20},
 	} {

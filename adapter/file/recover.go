@@ -64,7 +64,7 @@ func (l *Log) settle(w journalWrite, failed bool) error {
 		return err
 	}
 	end := w.At + w.Bytes
-	if size <= w.At || size > end || w.At < 0 || w.Bytes < 0 || w.Bytes > maxLineBytes {
+	if size <= w.At || size > end || w.At < 0 {
 		return nil // not begun; or somebody went on behind it
 	}
 	lines := make([]byte, min(end, size)-w.At)
@@ -154,8 +154,8 @@ func (l *Log) cutTail(t *topic) error {
 		return err
 	}
 	if v.size > v.end {
-		if err := h.Truncate(v.end); err != nil {
-			return fmt.Errorf("cut torn write off %s: %w", topicFile(t.stem), err)
+		if err := cutOff(h, v.end); err != nil {
+			return err
 		}
 		t.mu.Lock()
 		t.view.size = v.end
