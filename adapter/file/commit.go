@@ -60,6 +60,8 @@ const (
 	groupBytes  = 8 << 20 // a group that is larger takes no more
 	groupTopics = 96      // the journal's frame has room for so many
 	keptBytes   = 1 << 20 // buffers that are larger are not kept
+	// announcedTopics is how many unsynced files the journal tells of.
+	announcedTopics = 200
 	// parallelSyncs is how many files of a group are synced at a time.
 	parallelSyncs = 8
 	// gatherIdle is how long a leader waits for one more caller to come back.
@@ -432,18 +434,42 @@ func (l *Log) openForAppend(t *topic, stem string, v *view) (h *handle, created 
 // announce tells the journal where g goes, and what it is. That is synced before
 // g is written: what is found behind a topic's end after a crash is then either
 // g, which has a checksum there, or not ours.
+//
+// A log that does not sync its appends does it where a file that was synced is
+// written to: then the next open knows from where on it may be torn.
 func (l *Log) announce(g *group, weak bool) error {
-	if err := l.journal.write(g.frame(stateWriting, weak)); err != nil {
-		return err
+	fr := g.frame(stateWriting, weak)
+	var unsynced []string
+	if weak {
+		if unsynced = l.firstUnsynced(g); len(unsynced) > 0 {
+			fr.Unsynced = l.announced
+		}
 	}
-	if weak && l.journaled {
-		return nil
+	err := l.journal.write(fr)
+	if err == nil && (!weak || !l.journaled || len(unsynced) > 0) {
+		err = l.journal.sync()
 	}
-	if err := l.journal.sync(); err != nil {
+	if err != nil {
+		for _, stem := range unsynced {
+			delete(l.announced, stem)
+		}
 		return err
 	}
 	l.journaled = true
 	return nil
+}
+
+// firstUnsynced adds the files to l.announced that are in g and not there yet,
+// and returns their stems. Beyond announcedTopics, files do without: what is
+// torn in them may have to be taken for corruption.
+func (l *Log) firstUnsynced(g *group) (stems []string) {
+	for _, w := range g.writes {
+		if _, known := l.announced[w.h.stem]; !known && len(l.announced) < announcedTopics {
+			l.announced[w.h.stem] = w.at
+			stems = append(stems, w.h.stem)
+		}
+	}
+	return stems
 }
 
 // frame is what the journal says of g.
@@ -606,6 +632,7 @@ func (l *Log) syncDirtyLocked() error {
 		}
 	}
 	l.dirty = l.dirty[:0]
+	clear(l.announced)
 	if l.dirtyDir {
 		if err := l.fs.SyncDir(topicsDir); err != nil {
 			return l.fail(&group{}, fmt.Errorf("sync directory %s: %w", topicsDir, err))

@@ -82,6 +82,7 @@ func (l *Log) cut(t *topic, v view, before engine.EventID) error {
 	if err != nil {
 		return err
 	}
+	delete(l.announced, t.stem)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.view = next
@@ -90,11 +91,11 @@ func (l *Log) cut(t *topic, v view, before engine.EventID) error {
 	return nil
 }
 
-// forgetWrites makes the journal forget the last group, which is durable: a
-// file of which it tells is about to be replaced.
+// forgetWrites makes the journal forget the last group, which has been written:
+// a file of which it tells is about to be replaced.
 func (l *Log) forgetWrites() error {
 	weak := l.opts.Sync != engine.SyncAlways
-	err := l.journal.put(frame{State: stateOpen, Weak: weak})
+	err := l.journal.put(frame{State: stateOpen, Weak: weak, Unsynced: l.announced})
 	if _, ok := errors.AsType[*syncError](err); ok {
 		return l.fail(&group{}, err)
 	}

@@ -24,14 +24,15 @@ import (
 // topic.mu, topicsMu, fileCache.mu; cursors.mu before topic.mu.
 type Log struct {
 	// Constant after Open.
-	opts   Options
-	env    env.Env
-	fs     vfs.FS
-	dir    string
-	lock   io.Closer
-	files  *fileCache
-	torn   bool // the last writer did not sync and did not close: see scan
-	closed chan struct{}
+	opts      Options
+	env       env.Env
+	fs        vfs.FS
+	dir       string
+	lock      io.Closer
+	files     *fileCache
+	left      frame            // the journal, as the last writer left it
+	announced map[string]int64 // as frame.Unsynced
+	closed    chan struct{}
 
 	topicsMu sync.Mutex // guards the fields below
 	topics   map[engine.Topic]*topic
@@ -93,7 +94,8 @@ func OpenEnv(world env.Env, dir string, opts Options) (*Log, error) {
 		files:  newFileCache(world.FS, opts.ReadOnly, opts.OpenFiles),
 		closed: make(chan struct{}),
 		topics: map[engine.Topic]*topic{}, folded: map[string]bool{},
-		journal: journal{fs: world.FS},
+		journal:   journal{fs: world.FS},
+		announced: map[string]int64{},
 	}
 	l.cursors.l = l
 	if opts.ReadOnly {
@@ -384,7 +386,7 @@ func (l *Log) exists(t *topic) (bool, error) {
 		}
 		if !isBlank(line) {
 			_, _, bad := parseLine(line)
-			return bad == nil || whole && !l.torn, nil
+			return bad == nil || whole && l.left.proven(stem) > 0, nil
 		}
 	}
 }

@@ -427,8 +427,12 @@ func TestFullDiskLeavesNoTrace(t *testing.T) {
 	mustAppend(t, log, jobs, "1", "2")
 	before := disk.Files()["topics/jobs.jsonl"]
 	big := `"` + strings.Repeat("x", 5000) + `"`
-	disk.SetCapacity(1) // full
-	for range 3 {
+	var used int64
+	for _, b := range disk.Files() {
+		used += int64(len(b))
+	}
+	for _, free := range []int64{3000, 200, 0} { // some of the lines fit
+		disk.SetCapacity(used + free)
 		_, _, err := log.AppendBatch(t.Context(), jobs, []engine.Event{event(big), event(big)})
 		if !errors.Is(err, engine.ErrNoSpace) {
 			t.Fatalf("append on a full disk gave %v, want %v", err, engine.ErrNoSpace)
@@ -521,6 +525,9 @@ func TestWeakPoliciesLoseTheEndOnly(t *testing.T) {
 			switch id {
 			case flushed:
 				err = log.Flush(t.Context())
+			case acked + 3: // the journal still knows what of jobs is not synced
+				mustAppend(t, log, other, "1", "2")
+				_, err = log.Compact(t.Context(), other, 1)
 			case acked:
 				err = log.Ack(t.Context(), jobs, consumer, acked)
 			}
@@ -554,6 +561,42 @@ func TestWeakPoliciesLoseTheEndOnly(t *testing.T) {
 	if lost == 0 {
 		t.Error("no power cut lost anything")
 	}
+}
+
+// TestWeakPoliciesCutNothingThatWasSynced: what does not parse before the part
+// that was not synced is damage, after a crash too.
+func TestWeakPoliciesCutNothingThatWasSynced(t *testing.T) {
+	disk := vfs.NewSim(1)
+	log, err := openSim(disk, file.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, log, jobs, "1", "2", "3")
+	mustAppend(t, log, other, "1", "2", "3")
+	shut(t, log)
+	log, err = openSim(disk, file.Options{Sync: engine.SyncNever})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, log, jobs, "4")
+	at := int64(len(originalLine(1, event("1"))) + 1)
+	killed := disk.Kill()
+	killed.Corrupt("topics/jobs.jsonl", at, 0xff)
+	killed.Corrupt("topics/other.jsonl", at, 0xff)
+	before := killed.Files()
+	again, err := openSim(killed, file.Options{Sync: engine.SyncNever})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = engine.ReadRange(t.Context(), again, jobs, 0, engine.NoLimit)
+	wantCorrupt(t, err, at, "invalid JSON")
+	shut(t, again)
+	for _, name := range []string{"topics/jobs.jsonl", "topics/other.jsonl"} {
+		if got := killed.Files()[name]; string(got) != string(before[name]) {
+			t.Errorf("%s was changed to %q", name, got)
+		}
+	}
+	shut(t, log)
 }
 
 func TestRestoreTopicBeginsAboveOne(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 
 	"github.com/seglog/seglog/engine"
 )
@@ -62,7 +63,11 @@ func (l *Log) lookAt(t *topic) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	next, err := l.scanOn(t.name, stem, v, limit, fr.Weak && !alive && fr.State != stateClosed)
+	proven := int64(math.MaxInt64)
+	if !alive {
+		proven = fr.proven(stem)
+	}
+	next, err := l.scanOn(t.name, stem, v, limit, proven)
 	if err != nil {
 		return false, err
 	}
@@ -144,7 +149,7 @@ func (l *Log) isWhole(w *journalWrite) (bool, error) {
 
 // scanOn reads what a file has beyond v, or all of it where it is not the file
 // that v is of.
-func (l *Log) scanOn(name engine.Topic, stem string, v view, limit int64, torn bool) (view, error) {
+func (l *Log) scanOn(name engine.Topic, stem string, v view, limit, proven int64) (view, error) {
 	next := v
 	next.broken, next.size = nil, limit
 	h, err := l.files.acquire(stem)
@@ -163,7 +168,7 @@ func (l *Log) scanOn(name engine.Topic, stem string, v view, limit int64, torn b
 		if !same {
 			next = view{file: v.file + 1, size: limit}
 		}
-		if err := scan(h, name, stem, &next, torn); err != nil {
+		if err := scan(h, name, stem, &next, proven); err != nil {
 			return v, err
 		}
 		if next.latest >= next.first && next.latest > 0 || next.broken != nil {

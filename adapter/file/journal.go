@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"math"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -30,6 +32,9 @@ type frame struct {
 	// Weak says that appends are acknowledged before they are synced.
 	Weak   bool           `json:"weak,omitempty"`
 	Writes []journalWrite `json:"writes,omitempty"`
+	// Unsynced has, by name as in journalWrite, how long files were before
+	// what was written to them and not synced. Both frames' count.
+	Unsynced map[string]int64 `json:"unsynced,omitempty"`
 }
 
 // States of the log.
@@ -50,7 +55,7 @@ type journalWrite struct {
 	First uint64 `json:"first"`    // event id
 }
 
-const slotBytes = 64 << 10
+const slotBytes = 128 << 10
 
 // journal is the writer's end.
 type journal struct {
@@ -132,9 +137,9 @@ type syncError struct{ err error }
 func (e *syncError) Error() string { return e.err.Error() }
 func (e *syncError) Unwrap() error { return e.err }
 
-// readJournal returns the frame that counts and its slot. Where there is a
-// journal and no frame in it, the frame's state is empty; where there is none,
-// it is stateClosed.
+// readJournal returns the frame that counts, with what both say of unsynced
+// files, and its slot. Where there is a journal and no frame in it, the frame's
+// state is empty; where there is none, it is stateClosed.
 func readJournal(disk vfs.FS) (fr frame, slot int, err error) {
 	f, err := disk.OpenRead(journalName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -156,16 +161,35 @@ func readFrames(f vfs.File) (newest frame, slot int, err error) {
 	if err != nil {
 		return frame{}, 0, err
 	}
+	var older frame
 	for i := range 2 {
 		fr, ok, err := readFrame(f, int64(i)*slotBytes, min(size-int64(i)*slotBytes, slotBytes))
-		if err != nil {
+		switch {
+		case err != nil:
 			return frame{}, 0, err
-		}
-		if ok && fr.Seq > newest.Seq {
-			newest, slot = fr, i
+		case ok && fr.Seq > newest.Seq:
+			older, newest, slot = newest, fr, i
+		case ok:
+			older = fr
 		}
 	}
+	if newest.Weak && newest.State != stateClosed {
+		unsynced := maps.Clone(older.Unsynced)
+		if unsynced == nil {
+			unsynced = map[string]int64{}
+		}
+		maps.Copy(unsynced, newest.Unsynced)
+		newest.Unsynced = unsynced
+	}
 	return newest, slot, nil
+}
+
+// proven is the offset up to which a file was durable when it was left.
+func (fr *frame) proven(stem string) int64 {
+	if end, ok := fr.Unsynced[stem]; ok && fr.Weak && fr.State != stateClosed {
+		return end
+	}
+	return math.MaxInt64
 }
 
 // readFrame reads a slot of n bytes; most frames are short.

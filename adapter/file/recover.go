@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 
 	"github.com/seglog/seglog/engine"
@@ -15,8 +16,8 @@ import (
 //  1. A group that is there in part is taken back.
 //  2. One that is there whole is made durable: the last sync may have failed,
 //     or never been asked for.
-//  3. After a writer that did not sync, each topic loses what follows the first
-//     line that does not parse, and what is left is synced.
+//  3. A topic that was written to and not synced loses what follows the first
+//     of these lines that does not parse; what is left is synced.
 //  4. The journal forgets what it said.
 //
 // Each step can be repeated, so a crash in between does no harm. Where the last
@@ -26,7 +27,7 @@ func (l *Log) recover() error {
 	if err != nil {
 		return err
 	}
-	l.journal.seq, l.journal.durable = fr.Seq, slot
+	l.left, l.journal.seq, l.journal.durable = fr, fr.Seq, slot
 	if fr.State == stateClosed {
 		return nil
 	}
@@ -37,10 +38,8 @@ func (l *Log) recover() error {
 			}
 		}
 	}
-	if l.torn = fr.Weak; l.torn {
-		if err := l.cutTails(); err != nil {
-			return err
-		}
+	if err := l.cutTails(); err != nil {
+		return err
 	}
 	if err := l.journal.put(frame{State: stateOpen, Weak: l.opts.Sync != engine.SyncAlways}); err != nil {
 		return err
@@ -106,7 +105,7 @@ func (l *Log) takeBackPart(w journalWrite, h *handle, size int64) error {
 	if w.At == 0 {
 		v.size = size
 	}
-	if err := scan(h, engine.Topic{}, w.Stem, &v, false); err != nil {
+	if err := scan(h, engine.Topic{}, w.Stem, &v, math.MaxInt64); err != nil {
 		return err
 	}
 	if w.At == 0 && v.broken == nil && v.end == size && uint64(v.first) != w.First {
@@ -121,12 +120,12 @@ func (l *Log) takeBackPart(w journalWrite, h *handle, size int64) error {
 	return syncBoth(l, h)
 }
 
-// cutTails reads each topic's file and cuts off what is torn.
+// cutTails reads the files that were not synced and cuts off what is torn.
 func (l *Log) cutTails() error {
 	l.topicsMu.Lock()
 	var all []*topic
 	for _, t := range l.topics {
-		if t.stem != "" && t.clash == nil {
+		if t.stem != "" && t.clash == nil && l.left.proven(t.stem) < math.MaxInt64 {
 			all = append(all, t)
 		}
 	}
@@ -153,7 +152,7 @@ func (l *Log) cutTail(t *topic) error {
 	if err != nil {
 		return err
 	}
-	if v.size > v.end {
+	if v.broken == nil && v.size > v.end {
 		if err := cutOff(h, v.end); err != nil {
 			return err
 		}

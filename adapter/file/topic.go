@@ -110,7 +110,7 @@ func (l *Log) load(t *topic) error {
 	var v view
 	if stem != "" {
 		var err error
-		if v, err = l.scanTopic(t.name, stem, l.torn); err != nil {
+		if v, err = l.scanTopic(t.name, stem, l.left.proven(stem)); err != nil {
 			return fmt.Errorf("load topic %s: %w", t.name, err)
 		}
 	} else {
@@ -123,7 +123,7 @@ func (l *Log) load(t *topic) error {
 }
 
 // scanTopic reads a topic's file and head.
-func (l *Log) scanTopic(name engine.Topic, stem string, torn bool) (view, error) {
+func (l *Log) scanTopic(name engine.Topic, stem string, proven int64) (view, error) {
 	head, err := readHead(l.fs, stem)
 	if err != nil {
 		return view{}, err
@@ -133,7 +133,7 @@ func (l *Log) scanTopic(name engine.Topic, stem string, torn bool) (view, error)
 	if err == nil {
 		defer l.files.release(h)
 		if v.size, err = h.Size(); err == nil {
-			err = scan(h, name, stem, &v, torn)
+			err = scan(h, name, stem, &v, proven)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -147,10 +147,10 @@ func (l *Log) scanTopic(name engine.Topic, stem string, torn bool) (view, error)
 }
 
 // scan goes on from v.end up to v.size, and adds to v what it finds. A line that
-// does not parse is a torn write if it is the last one and lacks its newline;
-// with torn set, which says that the file was not synced, any one is, and
-// nothing counts that follows it. Else it is corruption.
-func scan(f io.ReaderAt, name engine.Topic, stem string, v *view, torn bool) error {
+// does not parse is a torn write if it is the last one and lacks its newline. So
+// is any one that is not before proven, the end of what was durable, and nothing
+// counts that follows it. Else it is corruption.
+func scan(f io.ReaderAt, name engine.Topic, stem string, v *view, proven int64) error {
 	lines := newLineReader(f, v.end, v.size)
 	for v.broken == nil {
 		line, at, whole, err := lines.next()
@@ -173,7 +173,7 @@ func scan(f io.ReaderAt, name engine.Topic, stem string, v *view, torn bool) err
 			v.end, v.unended = lines.offset, !whole
 			continue
 		}
-		if torn || !whole && errors.Is(bad, errNotRecord) {
+		if at >= proven || !whole && errors.Is(bad, errNotRecord) {
 			return nil
 		}
 		v.broken = &engine.CorruptError{
