@@ -48,7 +48,8 @@ type committer struct {
 	mu       sync.Mutex // guards the fields below
 	group    *group     // that gathers; nil: none
 	closed   bool
-	failed   error // the cause, once the log has failed
+	failed   error   // the cause, once the log has failed
+	spare    encoded // of a former write, to be used again
 	inFlight sync.WaitGroup
 
 	// Leaders only.
@@ -216,14 +217,14 @@ func (l *Log) tryJoin(t *topic, e *encoded, conf engine.AppendConfig) (*group, e
 	if leads {
 		c.group = &group{done: make(chan struct{})}
 	}
-	first := c.group.add(t, e)
+	first := c.addLocked(t, e)
 	c.inFlight.Add(1)
 	return c.group, first, leads, nil
 }
 
-// add gives events their ids.
-func (g *group) add(t *topic, e *encoded) engine.EventID {
-	w := g.writeTo(t)
+// addLocked gives events their ids.
+func (c *committer) addLocked(t *topic, e *encoded) engine.EventID {
+	g, w := c.group, c.writeToLocked(t)
 	first := t.assigned + 1
 	size, from := len(w.buf), 0
 	for _, end := range e.ends {
@@ -237,12 +238,14 @@ func (g *group) add(t *topic, e *encoded) engine.EventID {
 	return first
 }
 
-// writeTo returns the topic's part of the group.
-func (g *group) writeTo(t *topic) *write {
+// writeToLocked returns the topic's part of the group.
+func (c *committer) writeToLocked(t *topic) *write {
+	g := c.group
 	if t.write != nil && t.writeIn == g {
 		return t.write
 	}
-	w := &write{t: t, first: t.assigned + 1}
+	w := &write{t: t, first: t.assigned + 1, buf: c.spare.buf[:0], ends: c.spare.ends[:0]}
+	c.spare = encoded{}
 	t.write, t.writeIn = w, g
 	t.groups++
 	g.writes = append(g.writes, w)
@@ -289,6 +292,10 @@ func (c *committer) endLocked(g *group, err error) {
 		if w.t.write == w {
 			w.t.write, w.t.writeIn = nil, nil
 		}
+		if cap(w.buf) <= keptBytes {
+			c.spare = encoded{w.buf, w.ends}
+		}
+		w.buf, w.ends = nil, nil
 	}
 	g.err = err
 	close(g.done)

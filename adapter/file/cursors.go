@@ -84,12 +84,13 @@ func (c *cursors) loadFileLocked(stem string) error {
 		return fmt.Errorf("read %s: %w", cursorFile(stem), err)
 	}
 	key, found, bad := parseCursor(b)
-	if err = cmp.Or(err, bad); err != nil {
-		c.broken[stem] = &engine.CorruptError{File: cursorFile(stem), Reason: err.Error()}
-		return nil
-	}
 	found.stem = stem
-	if old, ok := c.byKey[key]; !ok || old.at.Before(found.at) {
+	switch old, ok := c.byKey[key]; {
+	case err != nil:
+		c.broken[stem] = err
+	case bad != nil:
+		c.broken[stem] = &engine.CorruptError{File: cursorFile(stem), Reason: bad.Error()}
+	case !ok || old.at.Before(found.at):
 		c.byKey[key] = found
 	}
 	return nil

@@ -28,7 +28,7 @@ func appendEvent(dst []byte, e *engine.Event) []byte {
 	dst = append(dst, `,"payload":`...)
 	dst = append(dst, onOneLine(e.Payload)...)
 	dst = append(dst, `,"headers":{`...)
-	for i, k := range slices.Sorted(maps.Keys(e.Headers)) {
+	for i, k := range sortedKeys(e.Headers) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
@@ -38,6 +38,14 @@ func appendEvent(dst []byte, e *engine.Event) []byte {
 	dst = append(dst, `},"occurred_at_ms":`...)
 	dst = strconv.AppendInt(dst, e.OccurredAtMS, 10)
 	return append(dst, "}}\n"...)
+}
+
+// sortedKeys allocates nothing where there is nothing to sort.
+func sortedKeys(headers map[string]string) []string {
+	if len(headers) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(headers))
 }
 
 // appendLine puts the id before what appendEvent gave.
