@@ -72,7 +72,7 @@ func TestFileSurvivesFaults(t *testing.T) {
 // TestFileWeathersStorms is the seeded simulation.
 func TestFileWeathersStorms(t *testing.T) {
 	var total rig.Counts
-	if err := simulate(fileTarget(), *from, max(100, *seeds), 80, &total); err != nil {
+	if err := simulate(fileTarget(), *from, max(60, *seeds), 80, &total); err != nil {
 		t.Fatal(err)
 	}
 	if total.Failed == 0 || total.Crashes == 0 || total.OpenFailures == 0 || total.Refused == 0 {

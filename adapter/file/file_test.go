@@ -28,6 +28,7 @@ func TestDamagedLineIsReportedWithItsPlace(t *testing.T) {
 	}{
 		{"not JSON", "{\"id\":3,\"ev\n", "invalid JSON"},
 		{"no record", "{\"id\":3}\n", "lacks a field"},
+		{"no fields", "{\"id\":3,\"event\":{}}\n", "lacks a field"},
 		{"a jump", line(4), "event 4, want event 3"},
 		{"a repeat", line(2), "event 2, want event 3"},
 		{"id 0", line(0), "no id from 1 up"},

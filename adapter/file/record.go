@@ -107,13 +107,14 @@ func eventBytes(e *engine.Event) int {
 
 var errNotRecord = errors.New("line is not a record")
 
-// lineID validates a line as JSON and returns its id; 0 where it has none that
-// an event can have. It is what building an index takes of a line.
+// lineID validates a line as JSON and returns its id. It is what building an
+// index takes of a line; the rest is checked when the event is read.
 func lineID(line []byte) (engine.EventID, error) {
 	if !json.Valid(line) {
 		return 0, fmt.Errorf("%w: invalid JSON", errNotRecord)
 	}
-	if id, rest, ok := cutID(line); ok && bytes.HasPrefix(rest, []byte(`,"event":{`)) {
+	if id, rest, ok := cutID(line); ok && bytes.HasPrefix(rest, []byte(`,"event":{"kind":"`)) &&
+		bytes.Contains(rest, []byte(`,"payload":`)) && bytes.Contains(rest, []byte(`,"occurred_at_ms":`)) {
 		return id, nil
 	}
 	id, _, err := parseLoosely(line)

@@ -164,7 +164,7 @@ func scan(f io.ReaderAt, name engine.Topic, stem string, v *view, proven int64) 
 		case err != nil:
 			return fmt.Errorf("read %s at offset %d: %w", topicFile(stem), at, err)
 		case whole && isBlank(line):
-			v.end = lines.offset
+			v.end, v.unended = lines.offset, false
 			continue
 		default:
 			bad = v.add(line, at, whole)
@@ -176,10 +176,7 @@ func scan(f io.ReaderAt, name engine.Topic, stem string, v *view, proven int64) 
 		if at >= proven || !whole && errors.Is(bad, errNotRecord) {
 			return nil
 		}
-		v.broken = &engine.CorruptError{
-			Topic: name.String(), File: topicFile(stem), Offset: at, FirstID: v.latest + 1, LastID: v.latest + 1,
-			Reason: bad.Error(),
-		}
+		v.broken = &engine.CorruptError{Topic: name.String(), File: topicFile(stem), Offset: at, Reason: bad.Error()}
 		if v.latest == 0 {
 			v.first = 1
 		}
