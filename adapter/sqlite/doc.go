@@ -1,0 +1,2 @@
+// Package sqlite is an event log in a SQLite database.
+package sqlite
