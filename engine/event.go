@@ -97,8 +97,9 @@ type Record struct {
 	Event
 }
 
-// RawRecord is a record as it is stored: what [Engine.ReadRaw] lends. Its
-// slices are valid only until the iteration's next step.
+// RawRecord is a record as it is stored: what [Engine.ReadRaw] lends, and the
+// ReadRaw of other backends. Its slices are valid only until the iteration's
+// next step.
 type RawRecord struct {
 	ID           EventID
 	Position     uint64

@@ -244,6 +244,14 @@ func (r *RawRecord) Headers(yield func(key, value []byte) bool) {
 	}
 }
 
+// SetHeaders makes headers the record's own, in the memory that those before
+// them took: for backends of other packages.
+func (r *RawRecord) SetHeaders(headers map[string]string) {
+	if r.headers = r.headers[:0]; len(headers) > 0 {
+		r.headers = appendHeaders(r.headers, headers)
+	}
+}
+
 // owner turns lent records into records of the caller's own. It keeps the
 // last kind, since most events of a topic share a few.
 type owner struct {

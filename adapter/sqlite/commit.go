@@ -306,6 +306,6 @@ func (c *conn) deleteUpTo(topic engine.Topic, before int64) (r engine.CompactRep
 	}
 	latest := engine.EventID(s.latest)
 	r.Latest = &latest
-	r.Remaining = uint64(s.latest - s.first + 1) // ids are dense
+	r.Remaining = uint64(s.latest - s.gone) // ids are dense
 	return r, nil
 }

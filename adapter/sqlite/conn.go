@@ -23,6 +23,7 @@ const (
 type conn struct {
 	db    *driver.Conn
 	file  string
+	busy  time.Duration // how long it waits for another connection's lock
 	stmts map[string]*driver.Stmt
 }
 
@@ -33,7 +34,7 @@ func openConn(file string, flags driver.OpenFlags) (*conn, error) {
 		return nil, classify(err, file)
 	}
 	db.SetBusyTimeout(busyTimeout) // before anything that may wait
-	c := &conn{db: db, file: file, stmts: map[string]*driver.Stmt{}}
+	c := &conn{db: db, file: file, busy: busyTimeout, stmts: map[string]*driver.Stmt{}}
 	if err := c.setUp(); err != nil {
 		_ = c.close() // the first error says more
 		return nil, err
@@ -150,13 +151,13 @@ func (c *conn) integer(sql string, args ...any) (value int64, found bool, err er
 }
 
 // beginImmediate starts a transaction that holds the write lock, for which it
-// waits as long as [busyTimeout].
+// waits as long as for any other.
 func (c *conn) beginImmediate() error {
 	c.db.SetBusyTimeout(0)
-	defer c.db.SetBusyTimeout(busyTimeout)
+	defer c.db.SetBusyTimeout(c.busy)
 	for began := time.Now(); ; time.Sleep(beginRetry) {
 		err := c.exec("BEGIN IMMEDIATE")
-		if driver.ErrCode(err).ToPrimary() != driver.ResultBusy || time.Since(began) > busyTimeout {
+		if driver.ErrCode(err).ToPrimary() != driver.ResultBusy || time.Since(began) > c.busy {
 			return err
 		}
 	}
@@ -191,7 +192,7 @@ func (c *conn) immediate(change func() error) error {
 // still in the way after wait; until then no other connection can append.
 func (c *conn) checkpoint(mode string, wait time.Duration) (done bool, err error) {
 	c.db.SetBusyTimeout(wait)
-	defer c.db.SetBusyTimeout(busyTimeout)
+	defer c.db.SetBusyTimeout(c.busy)
 	busy, _, err := c.integer("PRAGMA wal_checkpoint(" + mode + ")")
 	if driver.ErrCode(err).ToPrimary() == driver.ResultBusy {
 		return false, nil

@@ -29,7 +29,7 @@ func classify(err error, file string) error {
 		// Nothing that is written here violates a constraint of a sound log.
 		return fmt.Errorf("%w: %w: %w", engine.ErrSQLite, &engine.CorruptError{File: filepath.Base(file), Reason: "rows contradict topic_heads"}, err)
 	case driver.ResultBusy, driver.ResultLocked:
-		return fmt.Errorf("%w: the database is busy, another connection has held its lock for %v: %w", engine.ErrSQLite, busyTimeout, err)
+		return fmt.Errorf("%w: the database is busy, another connection keeps it locked: %w", engine.ErrSQLite, err)
 	}
 	return fmt.Errorf("%w: %w", engine.ErrSQLite, err)
 }

@@ -23,9 +23,11 @@ const (
 	pageBytes       = 1 << 20
 )
 
-// span is which events a topic has: first to latest. Where it has none, first
-// is latest+1; latest 0: it was never appended to.
-type span struct{ first, latest int64 }
+// span is which events a topic has: those after gone, up to latest. latest 0:
+// it was never appended to.
+type span struct{ gone, latest int64 }
+
+func (s span) first() engine.EventID { return engine.EventID(s.gone) + 1 }
 
 // latest returns the topic's latest id, 0 where nothing was ever appended.
 func (c *conn) latest(topic engine.Topic) (int64, error) {
@@ -43,22 +45,19 @@ func (c *conn) span(topic engine.Topic) (s span, err error) {
 			return false, corrupt(c.file, topic.String(), 0, "last_id has type %v, want an integer", t)
 		}
 		s.latest = stmt.ColumnInt64(0)
-		s.first = s.latest + 1
 		switch t := stmt.ColumnType(1); t {
 		case driver.TypeNull:
+			s.gone = s.latest
 		case driver.TypeInteger:
-			s.first = stmt.ColumnInt64(1)
+			s.gone = stmt.ColumnInt64(1) - 1
 		default:
 			return false, corrupt(c.file, topic.String(), 0, "an event_id has type %v, want an integer", t)
 		}
-		if s.latest < 0 || s.first < 1 || s.first-1 > s.latest {
-			return false, corrupt(c.file, topic.String(), 0, "events begin at %d, last_id is %d", s.first, s.latest)
+		if s.gone < 0 || s.gone > s.latest {
+			return false, corrupt(c.file, topic.String(), 0, "events begin at %d, last_id is %d", s.first(), s.latest)
 		}
 		return false, nil
 	}, topic.String())
-	if s.latest == 0 {
-		s.first = 1
-	}
 	return s, err
 }
 
@@ -95,10 +94,10 @@ func (c *conn) explainGap(topic engine.Topic, id int64) error {
 	if err != nil {
 		return err
 	}
-	if id < s.first {
-		return &engine.CompactedError{First: engine.EventID(s.first)}
+	if id <= s.gone {
+		return &engine.CompactedError{First: s.first()}
 	}
-	return corrupt(c.file, topic.String(), id, "event %d is missing, the topic has events %d to %d", id, s.first, s.latest)
+	return corrupt(c.file, topic.String(), id, "event %d is missing, the topic has events %d to %d", id, s.first(), s.latest)
 }
 
 // Read yields the events after opts.After as they stood when the iteration
@@ -199,7 +198,7 @@ func (p *pager) begin(c *conn, row func(*driver.Stmt, int64) (int, error)) error
 		return err
 	}
 	p.begun = true
-	p.after = max(p.after, s.first-1)
+	p.after = max(p.after, s.gone)
 	p.last = s.latest
 	if p.left < p.last-p.after {
 		p.last = p.after + p.left

@@ -155,7 +155,7 @@ func (c *conn) setWAL() error {
 		if err == nil && !strings.EqualFold(mode, "wal") {
 			return fmt.Errorf("%w: journal mode is %q, want WAL", engine.ErrSQLite, mode)
 		}
-		if driver.ErrCode(err).ToPrimary() != driver.ResultBusy || time.Since(began) > busyTimeout {
+		if driver.ErrCode(err).ToPrimary() != driver.ResultBusy || time.Since(began) > c.busy {
 			return err
 		}
 	}

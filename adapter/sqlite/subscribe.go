@@ -51,7 +51,7 @@ func (l *Log) newSubscription(ctx context.Context, topic engine.Topic, opts engi
 	err := l.pool.with(ctx, func(c *conn) error {
 		found, err := c.span(topic)
 		s.live = found.latest
-		s.after = max(int64(min(opts.After, maxID)), found.first-1) // what was compacted by now is not missed
+		s.after = max(int64(min(opts.After, maxID)), found.gone) // what was compacted by now is not missed
 		return err
 	})
 	return s, err
