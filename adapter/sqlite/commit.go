@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seglog/seglog/engine"
@@ -138,7 +139,7 @@ func eventBytes(e *engine.Event) int {
 // submitChanges has the writer carry out changes, and returns what was appended.
 func (l *Log) submitChanges(ctx context.Context, changes []change, size int) ([]engine.AppendedRange, error) {
 	var done []engine.AppendedRange
-	err := l.submit(ctx, &request{bytes: size, change: func(t *transaction) error {
+	err := l.submit(ctx, &request{changes: changes, bytes: size, change: func(t *transaction) error {
 		if err := t.check(changes); err != nil {
 			return err
 		}
@@ -154,6 +155,15 @@ func (l *Log) submitChanges(ctx context.Context, changes []change, size int) ([]
 		return nil, err
 	}
 	return done, nil
+}
+
+// topicsOf names the topics of changes, or the first one.
+func topicsOf(changes []change) string {
+	first := changes[0].topic
+	if slices.ContainsFunc(changes, func(c change) bool { return c.topic != first }) {
+		return fmt.Sprintf("topic %s and others", first)
+	}
+	return fmt.Sprintf("topic %s", first)
 }
 
 // check refuses changes that do not fit to what the log holds.

@@ -41,23 +41,25 @@ func (c *conn) latest(topic engine.Topic) (int64, error) {
 func (c *conn) span(topic engine.Topic) (s span, err error) {
 	const sql = "SELECT last_id, (SELECT min(event_id) FROM events WHERE topic = ?1) FROM topic_heads WHERE topic = ?1"
 	err = c.query(sql, func(stmt *driver.Stmt) (bool, error) {
-		if t := stmt.ColumnType(0); t != driver.TypeInteger {
-			return false, corrupt(c.file, topic.String(), 0, "last_id has type %v, want an integer", t)
+		latest, first := stmt.ColumnType(0), stmt.ColumnType(1)
+		if latest != driver.TypeInteger || (first != driver.TypeInteger && first != driver.TypeNull) {
+			return false, corrupt(c.file, topic.String(), 0, "last_id has type %v and the first event_id %v, want integers", latest, first)
 		}
 		s.latest = stmt.ColumnInt64(0)
-		switch t := stmt.ColumnType(1); t {
-		case driver.TypeNull:
-			s.gone = s.latest
-		case driver.TypeInteger:
-			s.gone = stmt.ColumnInt64(1) - 1
-		default:
-			return false, corrupt(c.file, topic.String(), 0, "an event_id has type %v, want an integer", t)
+		s.gone = s.latest
+		if first == driver.TypeNull {
+			return false, nil
 		}
-		if s.gone < 0 || s.gone > s.latest {
-			return false, corrupt(c.file, topic.String(), 0, "events begin at %d, last_id is %d", s.first(), s.latest)
+		begin := stmt.ColumnInt64(1)
+		s.gone = begin - 1
+		if begin < 1 || begin > s.latest {
+			return false, corrupt(c.file, topic.String(), 0, "events begin at %d, last_id is %d", begin, s.latest)
 		}
 		return false, nil
 	}, topic.String())
+	if err == nil && s.latest < 0 {
+		err = corrupt(c.file, topic.String(), 0, "last_id is %d", s.latest)
+	}
 	return s, err
 }
 

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -147,13 +149,9 @@ func (c *conn) create() error {
 // without waiting for the busy timeout, so this does.
 func (c *conn) setWAL() error {
 	for began := time.Now(); ; time.Sleep(beginRetry) {
-		var mode string
-		err := c.query("PRAGMA journal_mode=WAL", func(stmt *driver.Stmt) (bool, error) {
-			mode = stmt.ColumnText(0)
-			return false, nil
-		})
-		if err == nil && !strings.EqualFold(mode, "wal") {
-			return fmt.Errorf("%w: journal mode is %q, want WAL", engine.ErrSQLite, mode)
+		mode, err := c.journalMode("PRAGMA journal_mode=WAL")
+		if err == nil && mode != "wal" {
+			return fmt.Errorf("%w: journal mode is %q, want wal", engine.ErrSQLite, mode)
 		}
 		if driver.ErrCode(err).ToPrimary() != driver.ResultBusy || time.Since(began) > c.busy {
 			return err
@@ -161,20 +159,63 @@ func (c *conn) setWAL() error {
 	}
 }
 
+// journalMode returns what the pragma says the journal mode is now.
+func (c *conn) journalMode(pragma string) (mode string, err error) {
+	err = c.query(pragma, func(stmt *driver.Stmt) (bool, error) {
+		mode = stmt.ColumnText(0)
+		return false, nil
+	})
+	return mode, err
+}
+
+// smallestPage is the least that a database with anything in it takes, in bytes.
+const smallestPage = 512
+
 // inspectFile refuses a file that does not hold a log before anything opens it
 // for writing: even closing a connection that may write can change a database.
 func inspectFile(file string) (l layout, err error) {
-	info, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
-		return layout{empty: true}, nil
+	size, err := fileSize(file)
+	if err != nil || size == 0 {
+		return layout{empty: err == nil}, err
 	}
+	if size < smallestPage {
+		// SQLite would take it for an empty database, and overwrite it.
+		return l, fmt.Errorf("%w: %w", engine.ErrSQLite, corrupt(file, "", 0, "the file has %d bytes, a database has %d at least", size, smallestPage))
+	}
+	logged, err := fileSize(file + "-wal")
 	if err != nil {
-		return l, fmt.Errorf("%w: %w: %w", engine.ErrSQLite, engine.ErrIO, err)
+		return l, err
 	}
-	c, err := openConn(file, driver.OpenReadOnly)
+	// Without a write-ahead log all is in the file itself, and reading it so
+	// leaves nothing beside it.
+	name, flags := immutable(file), driver.OpenReadOnly|driver.OpenURI
+	if logged > 0 {
+		name, flags = file, driver.OpenReadOnly
+	}
+	c, err := openConn(name, flags)
 	if err != nil {
 		return l, err
 	}
 	defer c.close() //nolint:errcheck // nothing was written
 	return c.inspect()
+}
+
+// immutable is the name under which SQLite reads a file as if nobody ever wrote
+// to it.
+func immutable(file string) string {
+	u := url.URL{Scheme: "file", Path: "/" + strings.TrimPrefix(filepath.ToSlash(file), "/"), RawQuery: "immutable=1"}
+	return u.String()
+}
+
+// fileSize is 0 for a file that does not exist. It does not open the file: to
+// close it again would drop SQLite's locks.
+func fileSize(file string) (uint64, error) {
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", engine.ErrIO, err)
+	}
+	return uint64(info.Size()), nil
 }

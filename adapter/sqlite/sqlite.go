@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -137,9 +136,9 @@ func (l *Log) ready(ctx context.Context) error {
 func (l *Log) submit(ctx context.Context, r *request) error {
 	if l.writer == nil {
 		if err := l.ready(ctx); err != nil {
-			return err
+			return r.failed(err)
 		}
-		return engine.ErrReadOnly
+		return r.failed(engine.ErrReadOnly)
 	}
 	return l.writer.submit(ctx, r)
 }
@@ -180,14 +179,11 @@ func Describe(path string, opts Options) (engine.Description, error) {
 func describe(path string, queueDepth int) (engine.Description, error) {
 	var size uint64
 	for _, name := range []string{path, path + "-wal"} {
-		info, err := os.Stat(name) // opening it would drop SQLite's locks
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		n, err := fileSize(name)
 		if err != nil {
-			return engine.Description{}, fmt.Errorf("describe log %s: %w: %w", path, engine.ErrIO, err)
+			return engine.Description{}, fmt.Errorf("describe log %s: %w", path, err)
 		}
-		size += uint64(info.Size())
+		size += n
 	}
 	return engine.Description{Backend: engine.BackendSQLite, Location: path, SizeBytes: &size, QueueDepth: queueDepth}, nil
 }

@@ -27,9 +27,18 @@ type request struct {
 	// requests that were queued before. A request has one of the two.
 	outside func(*conn) error
 
+	changes []change   // what change carries out, for errors; empty where the caller says it
 	bytes   int        // of its events
 	refused error      // what change returned; the writer's
 	done    chan error // buffered: the writer does not wait for the caller
+}
+
+// failed says what err, which is not about r alone, has kept from happening.
+func (r *request) failed(err error) error {
+	if len(r.changes) == 0 {
+		return err
+	}
+	return fmt.Errorf("%s: %w", topicsOf(r.changes), err)
 }
 
 // writer carries out requests.
@@ -74,13 +83,13 @@ func newWriter(l *Log, c *conn, found layout) *writer {
 // submit queues r and waits for its outcome, or for the context's end.
 func (w *writer) submit(ctx context.Context, r *request) error {
 	if err := ctx.Err(); err != nil {
-		return err
+		return r.failed(err)
 	}
 	r.done = make(chan error, 1)
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
-		return engine.ErrClosed
+		return r.failed(engine.ErrClosed)
 	}
 	w.queue = append(w.queue, r)
 	w.arrived.Store(int64(len(w.queue)))
@@ -93,7 +102,7 @@ func (w *writer) submit(ctx context.Context, r *request) error {
 	case err := <-r.done:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		return r.failed(ctx.Err())
 	}
 }
 
@@ -237,7 +246,7 @@ func (w *writer) commit(requests []*request) {
 		if err == nil {
 			r.done <- r.refused
 		} else {
-			r.done <- err
+			r.done <- r.failed(err)
 		}
 	}
 	w.target = int64(len(requests)) + w.arrived.Load()
