@@ -106,7 +106,7 @@ func damaged(t *testing.T, script string) *Log {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range strings.Split(script, "; REOPEN; ") {
+	for part := range strings.SplitSeq(script, "; REOPEN; ") {
 		edit(t, file, strings.Split(part, "; ")...)
 	}
 	return openLog(t, file, Options{})

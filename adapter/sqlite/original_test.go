@@ -325,13 +325,9 @@ func TestNewDatabaseIsTheOriginals(t *testing.T) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	ours, theirs := describeSchema(t, file), ""
-	{
-		other := newFile(t)
-		openSeed(t, other, false).close()
-		theirs = describeSchema(t, other)
-	}
-	if ours != theirs {
+	other := newFile(t)
+	openSeed(t, other, false).close()
+	if ours, theirs := describeSchema(t, file), describeSchema(t, other); ours != theirs {
 		t.Errorf("our database has\n%s\nthe original's\n%s", ours, theirs)
 	}
 	s := openSeed(t, file, false)

@@ -196,7 +196,7 @@ func inspectFile(file string) (l layout, err error) {
 	if err != nil {
 		return l, err
 	}
-	defer c.close() //nolint:errcheck // nothing was written
+	defer c.close() // it has only read
 	return c.inspect()
 }
 

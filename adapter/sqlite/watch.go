@@ -26,6 +26,7 @@ type watches struct {
 	users   int           // of all topics
 	stop    chan struct{} // closed to end the poller; nil: there is none
 	joined  bool          // since the poller looked at all topics
+	ended   bool          // no poller starts any more
 }
 
 // watch is what subscribers of one topic share; guarded by watches.mu.
@@ -53,14 +54,10 @@ func (w *watches) join(topic engine.Topic) *watch {
 	t.users++
 	w.users++
 	w.joined = true
-	select {
-	case <-w.closed: // Close may be waiting for the poller already
-	default:
-		if w.stop == nil {
-			stop := make(chan struct{})
-			w.stop = stop
-			w.poller.Go(func() { w.poll(stop) })
-		}
+	if w.stop == nil && !w.ended {
+		stop := make(chan struct{})
+		w.stop = stop
+		w.poller.Go(func() { w.poll(stop) })
 	}
 	return t
 }
@@ -119,8 +116,9 @@ func (w *watches) publish(t *transaction) {
 
 // close waits for the poller to end, which closed tells it to.
 func (w *watches) close() {
-	w.mu.Lock()   // a join that saw the log open has started its poller
-	w.mu.Unlock() //nolint:staticcheck // see above
+	w.mu.Lock()
+	w.ended = true
+	w.mu.Unlock()
 	w.poller.Wait()
 }
 
