@@ -121,3 +121,48 @@ func (o *original) append(topic engine.Topic, e *engine.Event) error {
 		return o.c.exec(insertOne, r.topic, id, r.kind, r.payload, r.headers, r.at)
 	})
 }
+
+// BenchmarkScan reads a topic from its start to its end.
+func BenchmarkScan(b *testing.B) {
+	const count = 100_000
+	log := openBench(b, Options{Sync: engine.SyncNever})
+	defer log.Close()
+	topic := engine.MustTopic("bench")
+	events := bench.Events(1000, benchPayloadBytes)
+	for range count / len(events) {
+		if _, _, err := log.AppendBatch(b.Context(), topic, events); err != nil {
+			b.Fatal(err)
+		}
+	}
+	scans := map[string]func() (int, error){
+		"read": func() (n int, err error) {
+			for _, err := range log.Read(b.Context(), topic, engine.ReadOptions{}) {
+				if err != nil {
+					return n, err
+				}
+				n++
+			}
+			return n, nil
+		},
+		"raw": func() (n int, err error) {
+			for _, err := range log.ReadRaw(b.Context(), topic, engine.ReadOptions{}) {
+				if err != nil {
+					return n, err
+				}
+				n++
+			}
+			return n, nil
+		},
+	}
+	for _, way := range []string{"read", "raw"} {
+		b.Run("way="+way, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if n, err := scans[way](); n != count || err != nil {
+					b.Fatalf("scanned %d events, %v", n, err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/count, "ns/event")
+		})
+	}
+}

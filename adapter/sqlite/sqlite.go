@@ -163,7 +163,7 @@ func (l *Log) Describe(ctx context.Context) (engine.Description, error) {
 	if err := l.ready(ctx); err != nil {
 		return engine.Description{}, fmt.Errorf("describe log %s: %w", l.path, err)
 	}
-	return describe(l.path, l.opts.QueueDepth)
+	return describe(l.path, l.file, l.opts.QueueDepth)
 }
 
 // Describe says what [Log.Describe] would, without opening the database. One
@@ -173,12 +173,12 @@ func Describe(path string, opts Options) (engine.Description, error) {
 	if err != nil {
 		return engine.Description{}, fmt.Errorf("describe log %s: %w", path, err)
 	}
-	return describe(path, opts.QueueDepth)
+	return describe(path, path, opts.QueueDepth)
 }
 
-func describe(path string, queueDepth int) (engine.Description, error) {
+func describe(path, file string, queueDepth int) (engine.Description, error) {
 	var size uint64
-	for _, name := range []string{path, path + "-wal"} {
+	for _, name := range []string{file, file + "-wal"} {
 		n, err := fileSize(name)
 		if err != nil {
 			return engine.Description{}, fmt.Errorf("describe log %s: %w", path, err)

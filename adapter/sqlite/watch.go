@@ -135,7 +135,8 @@ func (w *watches) poll(stop chan struct{}) {
 		case <-w.closed:
 			return
 		case <-ticker.C:
-			if err := f.look(); err != nil {
+			err := f.look()
+			if err != nil && driver.ErrCode(err).ToPrimary() != driver.ResultBusy { // then the next look will do
 				w.fail(err)
 			}
 		}
@@ -169,9 +170,6 @@ func (f *follower) look() error {
 		f.conn = c
 	}
 	version, _, err := f.conn.integer("PRAGMA data_version")
-	if driver.ErrCode(err).ToPrimary() == driver.ResultBusy {
-		return nil // the next look will do
-	}
 	if err != nil {
 		return err
 	}
@@ -179,6 +177,7 @@ func (f *follower) look() error {
 	for _, topic := range f.watches.toLookAt(version != f.version) {
 		latest, err := f.conn.latest(topic)
 		if err != nil {
+			f.version = -1 // the next look is at all topics
 			return err
 		}
 		f.watches.raise(topic, latest)

@@ -47,9 +47,11 @@ type writer struct {
 	conn   *conn // the goroutine's own
 	tx     transaction
 	failed error // the goroutine's own: why nothing is written any more
-	dirty  bool  // the goroutine's own: something was committed and not synced
-	target int64 // the goroutine's own: how many requests it gathers
-	ended  chan struct{}
+	// The goroutine's own: something was committed and not synced, and since when.
+	dirty      bool
+	dirtySince time.Time
+	target     int64 // the goroutine's own: how many requests it gathers
+	ended      chan struct{}
 
 	wake    chan struct{} // buffered: there are requests, or the log closes
 	arrived atomic.Int64  // len(queue), read without the lock
@@ -127,6 +129,7 @@ func (w *writer) run() {
 			return
 		}
 		w.carryOut(group)
+		w.syncWhenDue()
 	}
 }
 
@@ -161,17 +164,17 @@ func (w *writer) takeLocked() []*request {
 // waitForRequests sleeps until there are some. Under [engine.SyncInterval] it
 // syncs meanwhile, when the interval is over.
 func (w *writer) waitForRequests() {
-	if w.dirty && w.log.opts.Sync == engine.SyncInterval {
-		timer := time.NewTimer(w.log.opts.SyncEvery)
-		defer timer.Stop()
-		select {
-		case <-w.wake:
-		case <-timer.C:
-			w.syncInterval()
-		}
+	if !w.dirty || w.failed != nil || w.log.opts.Sync != engine.SyncInterval {
+		<-w.wake
 		return
 	}
-	<-w.wake
+	timer := time.NewTimer(w.log.opts.SyncEvery - time.Since(w.dirtySince))
+	defer timer.Stop()
+	select {
+	case <-w.wake:
+	case <-timer.C:
+		w.syncWhenDue()
+	}
 }
 
 // gather lets the callers that the last group woke come back, as long as they
@@ -275,7 +278,9 @@ func (w *writer) attempt(requests []*request) error {
 		w.conn.rollback()
 		return w.note(err)
 	}
-	w.dirty = w.dirty || w.log.opts.Sync != engine.SyncAlways
+	if !w.dirty && w.log.opts.Sync != engine.SyncAlways {
+		w.dirty, w.dirtySince = true, time.Now()
+	}
 	w.log.watches.publish(&w.tx)
 	return nil
 }
@@ -302,13 +307,15 @@ func (w *writer) release() error {
 	return errors.Join(err, w.conn.close())
 }
 
-// syncInterval makes what was committed durable. What fails here fails the
-// next append.
-func (w *writer) syncInterval() {
-	if w.failed != nil {
+// syncWhenDue makes durable what was committed an interval ago, however busy the
+// writer is. What fails here fails the next append, or is tried again.
+func (w *writer) syncWhenDue() {
+	if !w.dirty || w.failed != nil || w.log.opts.Sync != engine.SyncInterval || time.Since(w.dirtySince) < w.log.opts.SyncEvery {
 		return
 	}
 	if w.note(w.conn.syncWAL(w.log.opts.Sync)) == nil {
 		w.dirty = false
+	} else {
+		w.dirtySince = time.Now()
 	}
 }

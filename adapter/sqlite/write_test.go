@@ -394,6 +394,34 @@ func TestIntervalSyncsWhatWasCommitted(t *testing.T) {
 	}
 }
 
+// A writer that is never idle syncs all the same.
+func TestIntervalSyncDoesNotWaitForAnIdleMoment(t *testing.T) {
+	log := openLog(t, newFile(t), Options{Sync: engine.SyncInterval, SyncEvery: time.Hour})
+	fill(t, log, jobs, 3)
+	state := func(shift time.Duration) (dirty bool) {
+		t.Helper()
+		err := onWriter(t, log, func(*conn) error {
+			dirty = log.writer.dirty
+			log.writer.dirtySince = log.writer.dirtySince.Add(-shift)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dirty
+	}
+	if !state(0) || !state(time.Hour) {
+		t.Fatal("events are synced before the interval is over")
+	}
+	if state(0) {
+		t.Error("events are not synced when the interval is over")
+	}
+	fill(t, log, jobs, 4)
+	if !state(0) {
+		t.Error("a new event is synced before its interval is over")
+	}
+}
+
 func TestFlushEmptiesNothingButCopiesTheLog(t *testing.T) {
 	for _, policy := range []engine.SyncPolicy{engine.SyncAlways, engine.SyncInterval, engine.SyncNever} {
 		log := openLog(t, newFile(t), Options{Sync: policy})
