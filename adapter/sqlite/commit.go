@@ -143,7 +143,7 @@ func (l *Log) submitChanges(ctx context.Context, changes []change, size int) ([]
 		if err := t.check(changes); err != nil {
 			return err
 		}
-		done = make([]engine.AppendedRange, 0, len(changes))
+		done = nil // where this runs once more
 		for i := range changes {
 			if err := t.apply(&changes[i], &done); err != nil {
 				return err

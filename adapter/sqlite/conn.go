@@ -13,10 +13,10 @@ import (
 const (
 	// busyTimeout is how long a statement waits for another connection's lock.
 	busyTimeout = 5 * time.Second
-	// beginRetry is how often a writer asks for the write lock. SQLite's own
+	// busyRetry is how often a writer asks for the write lock. SQLite's own
 	// handler soon asks ten times a second only, and then never meets the short
 	// moment between two transactions of a busy process.
-	beginRetry = 500 * time.Microsecond
+	busyRetry = 500 * time.Microsecond
 )
 
 // conn is one connection. It is used by one goroutine at a time.
@@ -155,11 +155,19 @@ func (c *conn) integer(sql string, args ...any) (value int64, found bool, err er
 func (c *conn) beginImmediate() error {
 	c.db.SetBusyTimeout(0)
 	defer c.db.SetBusyTimeout(c.busy)
-	for began := time.Now(); ; time.Sleep(beginRetry) {
-		err := c.exec("BEGIN IMMEDIATE")
-		if driver.ErrCode(err).ToPrimary() != driver.ResultBusy || time.Since(began) > c.busy {
+	return c.insist(func() error { return c.exec("BEGIN IMMEDIATE") })
+}
+
+// insist tries as long as the database is busy, and the connection waits. It
+// counts what it has slept and not the time that has passed, which means nothing
+// after the process was suspended.
+func (c *conn) insist(try func() error) error {
+	for slept := time.Duration(0); ; slept += busyRetry {
+		err := try()
+		if driver.ErrCode(err).ToPrimary() != driver.ResultBusy || slept >= c.busy {
 			return err
 		}
+		time.Sleep(busyRetry)
 	}
 }
 

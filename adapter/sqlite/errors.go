@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -37,11 +38,8 @@ func classify(err error, file string) error {
 // hurtsOneRequest says that err is about the rows of one request, and no
 // reason to refuse others that share its transaction.
 func hurtsOneRequest(err error) bool {
-	switch driver.ErrCode(err).ToPrimary() {
-	case driver.ResultConstraint, driver.ResultCorrupt, driver.ResultTooBig, driver.ResultMismatch:
-		return true
-	}
-	return false
+	code := driver.ErrCode(err).ToPrimary()
+	return errors.Is(err, engine.ErrCorrupt) || code == driver.ResultTooBig || code == driver.ResultMismatch
 }
 
 // stopsLog says that after err nobody knows what is on the disk, so that no

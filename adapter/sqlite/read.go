@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -63,9 +64,9 @@ func (c *conn) span(topic engine.Topic) (s span, err error) {
 	return s, err
 }
 
-// page collects up to most rows of topic after an id, and up to another. Their
-// ids must be those that follow; where they are not, because the topic was
-// compacted meanwhile, the error is a [*engine.CompactedError].
+// page has row see up to most rows of topic after an id, and up to another,
+// higher one. Their ids must be those that follow; where they are not because
+// the topic was compacted meanwhile, the error is a [*engine.CompactedError].
 func (c *conn) page(topic engine.Topic, after, last int64, most int, row func(stmt *driver.Stmt, id int64) (bytes int, err error)) error {
 	next, size := after+1, 0
 	err := c.query(selectEvents, func(stmt *driver.Stmt) (bool, error) {
@@ -82,13 +83,13 @@ func (c *conn) page(topic engine.Topic, after, last int64, most int, row func(st
 		most--
 		return most > 0 && size < pageBytes && next <= last, err
 	}, topic.String(), after, last)
-	if err == errGap || (err == nil && next == after+1 && next <= last) { //nolint:errorlint // it comes as it was made
+	if errors.Is(err, errGap) || (err == nil && next == after+1) {
 		return c.explainGap(topic, next)
 	}
 	return err
 }
 
-var errGap = fmt.Errorf("%w: ids do not follow one another", engine.ErrCorrupt)
+var errGap = errors.New("ids do not follow one another")
 
 // explainGap says why event id is missing.
 func (c *conn) explainGap(topic engine.Topic, id int64) error {

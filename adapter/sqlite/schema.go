@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	driver "zombiezen.com/go/sqlite"
 
@@ -148,15 +147,13 @@ func (c *conn) create() error {
 // Processes that open a new database at the same time are in each other's way
 // without waiting for the busy timeout, so this does.
 func (c *conn) setWAL() error {
-	for began := time.Now(); ; time.Sleep(beginRetry) {
+	return c.insist(func() error {
 		mode, err := c.journalMode("PRAGMA journal_mode=WAL")
 		if err == nil && mode != "wal" {
 			return fmt.Errorf("%w: journal mode is %q, want wal", engine.ErrSQLite, mode)
 		}
-		if driver.ErrCode(err).ToPrimary() != driver.ResultBusy || time.Since(began) > c.busy {
-			return err
-		}
-	}
+		return err
+	})
 }
 
 // journalMode returns what the pragma says the journal mode is now.

@@ -28,15 +28,15 @@ type subscription struct {
 // Subscribe yields what is there after opts.After and then what is appended, by
 // other processes too, within some 20 ms after they committed.
 func (l *Log) Subscribe(ctx context.Context, topic engine.Topic, opts engine.SubscribeOptions) iter.Seq2[engine.Record, error] {
-	s, err := l.newSubscription(ctx, topic, opts)
+	s, refused := l.newSubscription(ctx, topic, opts)
 	return func(yield func(engine.Record, error) bool) {
-		if err == nil {
-			var left bool
-			if left, err = s.deliver(ctx, yield); left {
-				return
-			}
+		left, err := false, refused
+		if refused == nil {
+			left, err = s.deliver(ctx, yield)
 		}
-		yield(engine.Record{}, fmt.Errorf("subscribe to topic %s: %w", topic, err))
+		if !left {
+			yield(engine.Record{}, fmt.Errorf("subscribe to topic %s: %w", topic, err))
+		}
 	}
 }
 

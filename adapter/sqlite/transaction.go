@@ -153,7 +153,11 @@ func (t *transaction) insert(sql string, rows []row) error {
 	if _, err := stmt.Step(); err != nil {
 		return classify(err, t.conn.file)
 	}
-	if err := stmt.Reset(); err != nil {
+	err = stmt.Reset()
+	if err == nil {
+		err = stmt.ClearBindings() // lets go of the payloads
+	}
+	if err != nil {
 		return classify(err, t.conn.file)
 	}
 	return nil

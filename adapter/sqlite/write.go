@@ -156,7 +156,9 @@ func (w *writer) takeLocked() []*request {
 		n++
 	}
 	group := w.queue[:n:n]
-	w.queue = w.queue[n:]
+	if w.queue = w.queue[n:]; len(w.queue) == 0 {
+		w.queue = nil // lets go of what is done
+	}
 	w.arrived.Store(int64(len(w.queue)))
 	return group
 }
