@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/seglog/seglog/adapter/file"
 	"github.com/seglog/seglog/adapter/memory"
+	"github.com/seglog/seglog/adapter/sqlite"
 	"github.com/seglog/seglog/engine"
 )
 
@@ -44,6 +46,12 @@ var stores = map[string]Store{
 		Name: "file",
 		Open: func(dir string, setup Setup) (engine.EventLog, error) {
 			return file.Open(dir, file.Options{Sync: setup.Sync})
+		},
+	},
+	"sqlite": {
+		Name: "sqlite",
+		Open: func(dir string, setup Setup) (engine.EventLog, error) {
+			return sqlite.Open(filepath.Join(dir, "events.sqlite"), sqlite.Options{Sync: setup.Sync})
 		},
 	},
 	"memory": {
