@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/seglog/seglog/engine"
@@ -32,14 +33,16 @@ func TestDefect04SubscribersSeeConcurrentAppendsInOrderAndAll(t *testing.T) {
 	const appenders, each = 8, 50
 	log := openLog(t, newFile(t), Options{})
 	seq := log.Subscribe(testContext(t), jobs, engine.SubscribeOptions{})
+	var appending sync.WaitGroup
+	defer appending.Wait()
 	for range appenders {
-		go func() {
+		appending.Go(func() {
 			for range each {
 				if _, err := log.Append(t.Context(), jobs, numbered(0)); err != nil {
 					t.Error(err)
 				}
 			}
-		}()
+		})
 	}
 	next := engine.EventID(1)
 	for r, err := range seq {

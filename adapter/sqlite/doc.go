@@ -23,6 +23,10 @@
 // database that stays locked refuse the calls that they meet; nothing was
 // written then, and the next append gets the same id.
 //
+// SQLite syncs with fsync. A program may switch all of its databases to
+// fdatasync, which is as durable and waits for no timestamps, by
+// modernc.org/sqlite.Fdatasync; this package leaves that to it.
+//
 // SQLite has no checksums over the database file: a flipped bit in an event is
 // found only where the event does not decode any more. Damage to the file's
 // structure, rows of types that nobody writes and gaps in ids are reported
@@ -38,7 +42,7 @@
 //
 // Any number of processes may have one database open and write to it, the
 // original among them: SQLite's own locks order their transactions. A writer
-// waits 5 s for another one, and then fails with an error that says that the
+// waits some 5 s for another one, and then fails with an error that says that the
 // database is busy. Subscribers see the commits of their own log at once, and
 // those of others within some 20 ms. No file of the database may be opened by
 // other means in the same process: closing it would drop SQLite's locks.
