@@ -28,6 +28,15 @@ func onDisk(tune engine.Options) adaptertest.Config {
 			}
 			return open(t, where[log], tune)
 		},
+		Beside: func(_ *testing.T, log engine.EventLog, readOnly bool) (engine.EventLog, error) {
+			o := tune
+			o.ReadOnly = readOnly
+			again, err := engine.Open(where[log], o)
+			if err != nil {
+				return nil, err // not a nil *Engine in an interface that is not nil
+			}
+			return again, nil
+		},
 		OpenLimits: func(t *testing.T, event, commit int) engine.EventLog {
 			o := tune
 			o.MaxEventBytes, o.MaxCommitBytes = event, commit

@@ -70,7 +70,16 @@ func positionsOrderAllTopics(f *fixture) {
 	f.fill(b, 3)
 	f.fill(a, 3)
 	f.fill(b, 4)
+	f.needPositions(a)
 	f.wantPositions(a, a, b, b, b, a, b)
+}
+
+// needPositions skips the rule where the events of topic have no positions.
+func (f *fixture) needPositions(topic engine.Topic) {
+	f.Helper()
+	if f.read(topic, 0)[0].Position == 0 {
+		f.Skipf("its events have no positions")
+	}
 }
 
 // wantPositions fails unless events were committed to topics in this order, as
@@ -87,7 +96,7 @@ func (f *fixture) wantPositions(order ...engine.Topic) {
 		r := records[0]
 		next[topic] = r.ID
 		if r.Position == 0 && last == 0 {
-			f.Skipf("the backend has no positions: that of event 1 is 0")
+			return // the backend has none
 		}
 		if r.Position <= last {
 			f.Fatalf("event %d of %s has position %d, want more than the %d of the event committed before it", r.ID, topic, r.Position, last)
@@ -240,9 +249,7 @@ func concurrentBatchesAreNotMixed(f *fixture) {
 
 func flushKeepsEverything(f *fixture) {
 	f.fill(jobs, 5)
-	if err := f.log.Flush(f.ctx); err != nil {
-		f.Fatalf("Flush: %v", err)
-	}
+	f.flush()
 	f.wantEvents(jobs, 1, 5)
 	f.fill(jobs, 6)
 	f.wantEvents(jobs, 1, 6)
@@ -297,7 +304,7 @@ func expectMismatchIsAConflict(f *fixture) {
 
 func (f *fixture) wantConflict(err error, latest engine.EventID) {
 	f.Helper()
-	f.wantErr("Append expecting another latest id", err, engine.ErrConflict, jobs.String())
+	f.wantErr("a call that expects another latest id", err, engine.ErrConflict, jobs.String())
 	var conflict *engine.ConflictError
 	if !errors.As(err, &conflict) || conflict.Latest != latest {
 		f.Fatalf("conflict %v carries no *engine.ConflictError with latest %d", err, latest)

@@ -101,8 +101,6 @@ func flushWaitsForAsync(f *fixture) {
 		f.appendAsync(f.ctx, e)
 		scribble(&e) // it is the caller's again
 	}
-	if err := f.log.Flush(f.ctx); err != nil {
-		f.Fatalf("Flush: %v", err)
-	}
+	f.flush()
 	f.wantEvents(jobs, 1, last)
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/seglog/seglog/adapter/memory"
@@ -20,7 +21,8 @@ import (
 // breakages are things that backends get wrong, each with rules that must see
 // it. Those with hangs are seen by waiting in vain.
 var breakages = slices.Concat(valueBreakages, appendBreakages, readBreakages, subscribeBreakages, lagBreakages,
-	cursorBreakages, topicsBreakages, compactBreakages, closeBreakages, reopenBreakages, consumersBreakages, commitBreakages, rawBreakages)
+	cursorBreakages, topicsBreakages, compactBreakages, closeBreakages, reopenBreakages, consumersBreakages, commitBreakages, rawBreakages,
+	restoreBreakages, besideBreakages)
 
 type namedBreakage struct {
 	name   string
@@ -638,6 +640,16 @@ var topicsBreakages = []namedBreakage{
 			return engine.Description{QueueDepth: 1}, nil
 		}}
 	}, []string{"Topics/DescribeTellsTheKind"}},
+	{"does not say how large it is", false, func() breakage {
+		return breakage{describe: func(*memory.Log, context.Context) (engine.Description, error) {
+			return engine.Description{Backend: engine.BackendFile, Location: "x", QueueDepth: 1}, nil
+		}}
+	}, []string{"Topics/DescribeTellsTheKind"}},
+	{"tells its topics whatever the context", false, func() breakage {
+		return breakage{topics: func(l *memory.Log, ctx context.Context) ([]engine.Topic, error) {
+			return l.Topics(context.WithoutCancel(ctx))
+		}}
+	}, []string{"Topics/EveryCallEndsWithItsContext"}},
 	{"does not say where it is", false, func() breakage {
 		return breakage{describe: func(*memory.Log, context.Context) (engine.Description, error) {
 			return engine.Description{Backend: engine.BackendFile, QueueDepth: 1}, nil
@@ -863,9 +875,133 @@ var consumersBreakages = []namedBreakage{
 			return l.Ack(ctx, topic, consumer, 0)
 		}}
 	}, []string{"Consumers/DeletedCursorsAreGone", "Consumers/StayAfterReopening"}},
+	{"tells the time of the last look for that of the ack", false, func() breakage {
+		return breakage{consumers: func(l *memory.Log, ctx context.Context, topic engine.Topic) ([]engine.ConsumerInfo, error) {
+			infos, err := l.Consumers(ctx, topic)
+			for i := range infos {
+				infos[i].AckedAt = infos[i].AckedAt.Add(time.Hour)
+			}
+			return infos, err
+		}}
+	}, []string{"Consumers/TellTheTimeOfTheAck", "Restore/CursorsKeepTheirTime", "Restore/StayAfterReopening"}},
 	{"forgets nothing and says nothing", false, func() breakage {
 		return breakage{forget: func(*memory.Log, context.Context, engine.Topic, engine.ConsumerID) error { return nil }}
 	}, []string{"Consumers/DeletedCursorsAreGone", "Consumers/BadCallsAreRefused"}},
+}
+
+func onRestore(h func(l *memory.Log, ctx context.Context, topic engine.Topic, latest engine.EventID) error) func() breakage {
+	return func() breakage { return breakage{restore: h} }
+}
+
+func onSetCursor(h func(l *memory.Log, ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID, at time.Time) error) func() breakage {
+	return func() breakage { return breakage{setCursor: h} }
+}
+
+var restoreBreakages = []namedBreakage{
+	{"restores nothing", false, onRestore(func(l *memory.Log, ctx context.Context, topic engine.Topic, latest engine.EventID) error {
+		return nil
+	}), []string{"Restore/AppendsGoOnBehindTheLatest", "Restore/TopicsThatHadEventsAreAConflict", "Restore/BadCallsAreRefused", "Restore/StayAfterReopening"}},
+	{"restores up to the event before", false, onRestore(func(l *memory.Log, ctx context.Context, topic engine.Topic, latest engine.EventID) error {
+		return l.RestoreTopic(ctx, topic, latest-min(latest, 1))
+	}), []string{"Restore/AppendsGoOnBehindTheLatest", "Restore/StayAfterReopening"}},
+	{"restores with an event to read", false, onRestore(func(l *memory.Log, ctx context.Context, topic engine.Topic, latest engine.EventID) error {
+		if latest == 0 {
+			return l.RestoreTopic(ctx, topic, latest)
+		}
+		err := l.RestoreTopic(ctx, topic, latest-1)
+		if err == nil {
+			_, err = l.Append(ctx, topic, withPayload("null"))
+		}
+		return err
+	}), []string{"Restore/AppendsGoOnBehindTheLatest", "Restore/StayAfterReopening"}},
+	{"restores over events", false, onRestore(func(l *memory.Log, ctx context.Context, topic engine.Topic, latest engine.EventID) error {
+		err := l.RestoreTopic(ctx, topic, latest)
+		if errors.Is(err, engine.ErrConflict) {
+			_, err = l.Compact(ctx, topic, latest)
+		}
+		return err
+	}), []string{"Restore/TopicsThatHadEventsAreAConflict"}},
+	{"takes an emptied topic for a new one", false, onRestore(func(l *memory.Log, ctx context.Context, topic engine.Topic, latest engine.EventID) error {
+		err := l.RestoreTopic(ctx, topic, latest)
+		if errors.Is(err, engine.ErrConflict) && firstOf(l, topic) > latestOf(l, topic) {
+			return nil
+		}
+		return err
+	}), []string{"Restore/TopicsThatHadEventsAreAConflict"}},
+	{"hides the latest of a topic that it does not restore", false, onRestore(func(l *memory.Log, ctx context.Context, topic engine.Topic, latest engine.EventID) error {
+		err := l.RestoreTopic(ctx, topic, latest)
+		if errors.Is(err, engine.ErrConflict) {
+			return fmt.Errorf("restore topic %s: %w", topic, &engine.ConflictError{})
+		}
+		return err
+	}), []string{"Restore/TopicsThatHadEventsAreAConflict"}},
+	{"makes a topic of nothing", false, onRestore(func(l *memory.Log, ctx context.Context, topic engine.Topic, latest engine.EventID) error {
+		return l.RestoreTopic(ctx, topic, max(latest, 1))
+	}), []string{"Restore/LatestZeroDoesNothing"}},
+	{"restores under a context that ended", false, onRestore(func(l *memory.Log, ctx context.Context, topic engine.Topic, latest engine.EventID) error {
+		return l.RestoreTopic(context.WithoutCancel(ctx), topic, latest)
+	}), []string{"Restore/BadCallsAreRefused"}},
+	{"stamps restored cursors itself", false, onSetCursor(func(l *memory.Log, ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID, _ time.Time) error {
+		return l.Ack(ctx, topic, consumer, upTo)
+	}), []string{"Restore/CursorsKeepTheirTime", "Restore/StayAfterReopening"}},
+	{"keeps the seconds of a restored cursor", false, onSetCursor(func(l *memory.Log, ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID, at time.Time) error {
+		return l.RestoreCursor(ctx, topic, consumer, upTo, at.Truncate(time.Second))
+	}), []string{"Restore/CursorsKeepTheirTime", "Restore/StayAfterReopening"}},
+	{"restores cursors beyond latest", false, onSetCursor(func(l *memory.Log, ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID, at time.Time) error {
+		return l.RestoreCursor(ctx, topic, consumer, min(upTo, latestOf(l, topic)), at)
+	}), []string{"Restore/CursorsKeepTheirTime"}},
+	{"restores cursors of nobody", false, onSetCursor(func(l *memory.Log, ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID, at time.Time) error {
+		if consumer == (engine.ConsumerID{}) {
+			return nil
+		}
+		return l.RestoreCursor(ctx, topic, consumer, upTo, at)
+	}), []string{"Restore/BadCallsAreRefused"}},
+	{"never rewinds when it restores", false, onSetCursor(func(l *memory.Log, ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID, at time.Time) error {
+		if id, ok, _ := l.Cursor(ctx, topic, consumer); ok && upTo < id {
+			return nil
+		}
+		return l.RestoreCursor(ctx, topic, consumer, upTo, at)
+	}), []string{"Restore/CursorsKeepTheirTime"}},
+}
+
+func onBeside(h func(l *memory.Log, readOnly bool) (engine.EventLog, error)) func() breakage {
+	return func() breakage { return breakage{beside: h} }
+}
+
+// unclosed is a log that one of several who share it cannot close.
+type unclosed struct{ *memory.Log }
+
+func (unclosed) Close() error { return nil }
+
+var besideBreakages = []namedBreakage{
+	{"shows readers what was there when they came", true, onBeside(func(l *memory.Log, readOnly bool) (engine.EventLog, error) {
+		if readOnly {
+			return reader{l.Clone()}, nil
+		}
+		return beside(l, readOnly)
+	}), []string{"Beside/ReadersFollowTheWriter"}},
+	{"lets readers write", false, onBeside(func(l *memory.Log, readOnly bool) (engine.EventLog, error) {
+		if readOnly {
+			return unclosed{l}, nil
+		}
+		return beside(l, readOnly)
+	}), []string{"Beside/ReadersChangeNothing"}},
+	{"refuses what readers write with any error", false, onBeside(func(l *memory.Log, readOnly bool) (engine.EventLog, error) {
+		if readOnly {
+			c := l.Clone()
+			return c, c.Close()
+		}
+		return beside(l, readOnly)
+	}), []string{"Beside/ReadersChangeNothing", "Beside/ReadersFollowTheWriter"}},
+	{"gives each writer a log of its own", false, onBeside(func(l *memory.Log, readOnly bool) (engine.EventLog, error) {
+		return l.Clone(), nil
+	}), []string{"Beside/ASecondWriterIsLockedOutOrTakesTurns"}},
+	{"locks for ever", false, onBeside(func(*memory.Log, bool) (engine.EventLog, error) {
+		return nil, engine.ErrLocked
+	}), []string{"Beside/ASecondWriterIsLockedOutOrTakesTurns", "Beside/ReadersFollowTheWriter"}},
+	{"says that it is broken where it is locked", false, onBeside(func(*memory.Log, bool) (engine.EventLog, error) {
+		return nil, engine.ErrIO
+	}), []string{"Beside/ASecondWriterIsLockedOutOrTakesTurns"}},
 }
 
 var asyncBreakages = []struct {

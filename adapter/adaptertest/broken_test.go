@@ -2,8 +2,10 @@ package adaptertest
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"testing"
+	"time"
 
 	"github.com/seglog/seglog/adapter/memory"
 	"github.com/seglog/seglog/engine"
@@ -38,6 +40,9 @@ type breakage struct {
 	reopened    func(l *memory.Log)
 	raw         func(r *engine.RawRecord)
 	rawClosed   bool // ReadRaw goes on after Close
+	restore     func(l *memory.Log, ctx context.Context, topic engine.Topic, latest engine.EventID) error
+	setCursor   func(l *memory.Log, ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID, at time.Time) error
+	beside      func(l *memory.Log, readOnly bool) (engine.EventLog, error)
 }
 
 type records = iter.Seq2[engine.Record, error]
@@ -154,6 +159,20 @@ func (l *broken) DeleteCursor(ctx context.Context, topic engine.Topic, consumer 
 	return l.Log.DeleteCursor(ctx, topic, consumer)
 }
 
+func (l *broken) RestoreTopic(ctx context.Context, topic engine.Topic, latest engine.EventID) error {
+	if l.b.restore != nil {
+		return l.b.restore(l.Log, ctx, topic, latest)
+	}
+	return l.Log.RestoreTopic(ctx, topic, latest)
+}
+
+func (l *broken) RestoreCursor(ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID, at time.Time) error {
+	if l.b.setCursor != nil {
+		return l.b.setCursor(l.Log, ctx, topic, consumer, upTo, at)
+	}
+	return l.Log.RestoreCursor(ctx, topic, consumer, upTo, at)
+}
+
 func (l *broken) Close() error {
 	if l.b.close != nil {
 		return l.b.close(l.Log)
@@ -201,11 +220,63 @@ func backendOf(make func() breakage) backend {
 			}
 			return &broken{l, old.b}
 		},
+		beside: func(log engine.EventLog, readOnly bool) (engine.EventLog, error) {
+			l := log.(*broken)
+			if l.b.beside != nil {
+				return l.b.beside(l.Log, readOnly)
+			}
+			return beside(l.Log, readOnly)
+		},
 		openLimits: func(maxEvent, maxCommit int) engine.EventLog {
 			return open(memory.Options{MaxEventBytes: maxEvent, MaxCommitBytes: maxCommit})
 		},
 	}
 }
+
+// beside is what another process gets that opens l.
+func beside(l *memory.Log, readOnly bool) (engine.EventLog, error) {
+	_, err := l.Describe(context.Background())
+	switch closed := errors.Is(err, engine.ErrClosed); {
+	case readOnly:
+		return reader{l}, nil
+	case closed:
+		return l.Clone(), nil
+	}
+	return nil, engine.ErrLocked
+}
+
+// reader is a log as a process sees it that may not change it.
+type reader struct{ *memory.Log }
+
+func (reader) Append(context.Context, engine.Topic, engine.Event, ...engine.AppendOption) (engine.EventID, error) {
+	return 0, engine.ErrReadOnly
+}
+
+func (reader) AppendBatch(context.Context, engine.Topic, []engine.Event, ...engine.AppendOption) (first, last engine.EventID, err error) {
+	return 0, 0, engine.ErrReadOnly
+}
+
+func (reader) Ack(context.Context, engine.Topic, engine.ConsumerID, engine.EventID) error {
+	return engine.ErrReadOnly
+}
+
+func (reader) Compact(context.Context, engine.Topic, engine.EventID) (engine.CompactReport, error) {
+	return engine.CompactReport{}, engine.ErrReadOnly
+}
+
+func (reader) DeleteCursor(context.Context, engine.Topic, engine.ConsumerID) error {
+	return engine.ErrReadOnly
+}
+
+func (reader) RestoreTopic(context.Context, engine.Topic, engine.EventID) error {
+	return engine.ErrReadOnly
+}
+
+func (reader) RestoreCursor(context.Context, engine.Topic, engine.ConsumerID, engine.EventID, time.Time) error {
+	return engine.ErrReadOnly
+}
+
+func (reader) Close() error { return nil }
 
 // brokenAsync is the segmented log, the only one that appends asynchronously,
 // with that call replaced; nil: not broken.

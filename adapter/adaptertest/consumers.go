@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/seglog/seglog/engine"
 )
@@ -20,6 +21,7 @@ type cursorDeleter interface {
 
 var consumersRules = []rule{
 	{"ListedByID", consumersListedByID},
+	{"TellTheTimeOfTheAck", consumersTellTheTimeOfTheAck},
 	{"DeletedCursorsAreGone", deletedCursorsAreGone},
 	{"BadCallsAreRefused", badConsumerCallsAreRefused},
 	{"StayAfterReopening", consumersStayAfterReopening},
@@ -103,6 +105,29 @@ func consumersListedByID(f *fixture) {
 	f.compact(jobs, 5, 5, 0, 5)
 	f.fill(jobs, 7)
 	f.wantConsumers(jobs, map[string]engine.EventID{"B": 0, "a": 5, "a/b": 1, "b": 4})
+}
+
+func consumersTellTheTimeOfTheAck(f *fixture) {
+	f.fill(jobs, 5)
+	for _, upTo := range []engine.EventID{3, 5, 1} {
+		f.ackNow(jobs, "c", upTo)
+	}
+}
+
+// ackNow acks as the topic's only consumer, and fails unless the cursor's time
+// is that of the ack, to the millisecond.
+func (f *fixture) ackNow(topic engine.Topic, consumer string, upTo engine.EventID) {
+	f.Helper()
+	before := time.Now().UnixMilli()
+	f.ack(topic, consumer, upTo)
+	after := time.Now().UnixMilli()
+	infos, err := f.consumers(topic)
+	if err != nil || len(infos) != 1 || infos[0].Cursor != upTo {
+		f.Fatalf("Consumers of %s after an ack up to %d: %v, %v", topic, upTo, infos, err)
+	}
+	if at := infos[0].AckedAt.UnixMilli(); at < before || at > after {
+		f.Fatalf("Consumers of %s tell of an ack at %d ms, which was between %d and %d", topic, at, before, after)
+	}
 }
 
 func deletedCursorsAreGone(f *fixture) {

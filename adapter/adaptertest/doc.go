@@ -12,10 +12,12 @@
 //		})
 //	}
 //
-// [RunWith] also tests what survives reopening and what depends on limits.
-// Methods beyond the interface (Commit, Consumers, DeleteCursor, ReadRaw,
-// AppendAsync) are found by their signatures; where a backend lacks one, or
-// refuses it with errors.ErrUnsupported, its subtests are skipped and say so.
+// [RunWith] also tests what survives reopening, what depends on limits, and
+// what other processes see. Methods beyond the interface (Commit, Consumers,
+// DeleteCursor, ReadRaw, AppendAsync, those of engine.Restorer) are found by
+// their signatures; where a backend lacks one, or refuses it with
+// errors.ErrUnsupported, its subtests are skipped and say so. [Survey] tells
+// which these are, and [Capabilities] sums it up.
 //
 // No rule sleeps, and none depends on timing: a deadline only ends a wait that
 // would otherwise last for ever.

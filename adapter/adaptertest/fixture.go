@@ -257,6 +257,13 @@ func (f *fixture) wantErr(what string, err, target error, parts ...string) {
 	}
 }
 
+func (f *fixture) flush() {
+	f.Helper()
+	if err := f.log.Flush(f.ctx); err != nil {
+		f.Fatalf("Flush: %v", err)
+	}
+}
+
 // reopened is the log after it was closed and opened again.
 func (f *fixture) reopened() {
 	f.Helper()

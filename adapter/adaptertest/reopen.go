@@ -114,6 +114,7 @@ func reopenGoesOnWithPositions(f *fixture) {
 	a, b := engine.MustTopic("a"), engine.MustTopic("b")
 	f.fill(a, 2)
 	f.fill(b, 1)
+	f.needPositions(a)
 	f.reopened()
 	f.fill(b, 2)
 	f.fill(a, 3)

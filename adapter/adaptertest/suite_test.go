@@ -92,6 +92,13 @@ func TestEveryBreakageIsFoundByTheRulesItNames(t *testing.T) {
 	}
 }
 
+func TestWritersThatTakeTurnsKeepTheRule(t *testing.T) {
+	share := onBeside(func(l *memory.Log, _ bool) (engine.EventLog, error) { return unclosed{l}, nil })
+	if o := run(rule{"turns", secondWriter}, backendOf(share), patience); len(o.failed) > 0 || o.skipped != "" {
+		t.Errorf("failed %q, skipped %q", o.failed, o.skipped)
+	}
+}
+
 func TestEveryAsyncBreakageIsFound(t *testing.T) {
 	for _, r := range asyncRules {
 		if o := run(r, asyncBackend(t, nil), patience); len(o.failed) > 0 || o.skipped != "" {
@@ -154,6 +161,8 @@ func TestWhatABackendLacksIsSkippedWithTheReason(t *testing.T) {
 		"Async/HandlesCompleteInOrder":       "adaptertest.plain has no AppendAsync",
 		"Raw/SameAsRead":                     "adaptertest.plain has no ReadRaw",
 		"Reopen/EventsStay":                  "the backend keeps nothing: Config.Reopen is nil",
+		"Restore/AppendsGoOnBehindTheLatest": "adaptertest.plain has no RestoreTopic",
+		"Beside/ReadersFollowTheWriter":      "the log is of one process: Config.Beside is nil",
 		"Values/TooLargeCommitsLeaveNoTrace": "the limit of a commit is not known: Config.OpenLimits is nil",
 	}
 	for name, o := range runAll(b, patience) {
@@ -162,6 +171,38 @@ func TestWhatABackendLacksIsSkippedWithTheReason(t *testing.T) {
 		}
 		if want, ok := skipped[name]; ok && o.skipped != want {
 			t.Errorf("%s: skipped %q, want %q", name, o.skipped, want)
+		}
+	}
+}
+
+func TestCapabilitiesAreFoundByAsking(t *testing.T) {
+	var survey []Outcome
+	t.Run("survey", func(t *testing.T) { // its subtests are skipped, this test is not
+		survey = Survey(t, Config{Open: func(*testing.T) engine.EventLog { return plain{memory.New(memory.Options{})} }})
+	})
+	rules := 0
+	for _, g := range groups() {
+		rules += len(g.rules)
+	}
+	if len(survey) != rules {
+		t.Fatalf("the survey has %d rules, the suite %d", len(survey), rules)
+	}
+	lacks := map[string]string{}
+	for _, c := range Capabilities(survey) {
+		lacks[c.Name] = c.Lacks
+	}
+	if len(lacks) != len(capabilities) {
+		t.Errorf("got %d capabilities, want %d", len(lacks), len(capabilities))
+	}
+	for name, want := range map[string]string{
+		"conditional appends (ExpectLatest)":           "",
+		"positions over all topics (Record.Position)":  "",
+		"atomic commits over many topics (Commit)":     "adaptertest.plain has no Commit",
+		"being the target of a copy (engine.Restorer)": "adaptertest.plain has no RestoreTopic",
+		"keeping everything over a close (Reopen)":     "the backend keeps nothing: Config.Reopen is nil",
+	} {
+		if got, ok := lacks[name]; !ok || got != want {
+			t.Errorf("%s: lacks %q (known: %v), want %q", name, got, ok, want)
 		}
 	}
 }

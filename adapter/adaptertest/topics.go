@@ -1,6 +1,8 @@
 package adaptertest
 
 import (
+	"context"
+
 	"github.com/seglog/seglog/engine"
 )
 
@@ -9,6 +11,7 @@ var topicsRules = []rule{
 	{"EmptiedTopicsStay", emptiedTopicsStay},
 	{"LatestNeverGoesBack", latestNeverGoesBack},
 	{"DescribeTellsTheKind", describeTellsTheKind},
+	{"EveryCallEndsWithItsContext", everyCallEndsWithItsContext},
 }
 
 func topicsSortedByName(f *fixture) {
@@ -62,4 +65,23 @@ func describeTellsTheKind(f *fixture) {
 	if d.Location == "" {
 		f.Errorf("Describe of a %s log gives no location", d.Backend)
 	}
+	if d.SizeBytes == nil {
+		f.Errorf("Describe of a %s log gives no size", d.Backend)
+	}
+}
+
+func everyCallEndsWithItsContext(f *fixture) {
+	f.fill(jobs, 3)
+	f.ack(jobs, "c", 2)
+	ctx, cancel := context.WithCancel(f.ctx)
+	cancel()
+	errs := everyCall(f, ctx, jobs)
+	_, errs["Topics"] = f.log.Topics(ctx)
+	errs["Flush"] = f.log.Flush(ctx)
+	_, errs["Describe"] = f.log.Describe(ctx)
+	for what, err := range errs {
+		f.wantCanceled(what, err)
+	}
+	f.wantEvents(jobs, 1, 3)
+	f.wantCursor(jobs, "c", 2)
 }
