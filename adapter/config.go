@@ -36,7 +36,8 @@ type Config struct {
 	// QueueDepth is how many events may wait for an [engine.LagFail]
 	// subscriber; 0: [engine.DefaultQueueDepth].
 	QueueDepth int
-	// MaxEventBytes bounds one event, as the backend measures it; 0: 16 MiB.
+	// MaxEventBytes bounds one event, as the backend measures it; 0: 16 MiB, at
+	// most 128 MiB.
 	MaxEventBytes int
 	// ReadOnly opens a log that is there without changing it, also beside the
 	// process that writes it. A log in memory cannot be opened so.

@@ -11,6 +11,9 @@ import (
 	"github.com/seglog/seglog/engine"
 )
 
+// defaultKind is the kind of an event where nothing says another.
+const defaultKind = "event"
+
 func newAppend(a *app) *cobra.Command {
 	var kind string
 	var headers []string
@@ -34,7 +37,7 @@ with status 1: the lines before it are committed, it and those after it are not.
 		Args:              exactArgs("TOPIC"),
 		ValidArgsFunction: a.completeTopics,
 	}
-	cmd.Flags().StringVar(&kind, "kind", "event", "the events' `kind`")
+	cmd.Flags().StringVar(&kind, "kind", defaultKind, "the events' `kind`")
 	cmd.Flags().StringArrayVar(&headers, "header", nil, "a header of the events as `key=value`; may be repeated")
 	cmd.Flags().BoolVar(&envelope, "envelope", false, `lines are {"kind":…,"payload":…,"headers":{…},"occurred_at_ms":…}`)
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing")
@@ -43,13 +46,13 @@ with status 1: the lines before it are committed, it and those after it are not.
 		if err != nil {
 			return err
 		}
-		decode := decoder{kind: kind, envelope: envelope}
+		decode := decoder{topic: topic, kind: kind, envelope: envelope}
 		if decode.headers, err = parseHeaders(headers); err != nil {
 			return err
 		}
 		a.print.quiet = false // input that is left behind is a failure
 		return a.withLog(modeCreate, func(cmd *cobra.Command, log engine.EventLog, _ []string) error {
-			ap := appender{log: log, topic: topic, progress: newProgress(a.streams)}
+			ap := appender{log: log, progress: newProgress(a.streams)}
 			if !quiet {
 				ap.print = a.print
 				ap.summary = a.outTTY && !a.inTTY && !a.print.json
@@ -72,7 +75,7 @@ func parseHeaders(flags []string) (map[string]string, error) {
 	return headers, nil
 }
 
-// appender moves lines into a topic. All lines that have arrived while a commit
+// appender moves lines into their topics. All lines that have arrived while a commit
 // was on its way make up the next one, so a slow source sees each line
 // committed at once and a fast one shares its syncs.
 //
@@ -81,12 +84,12 @@ func parseHeaders(flags []string) (map[string]string, error) {
 // before it, and no others" holds. A batch is all or nothing, on every backend.
 type appender struct {
 	log      engine.EventLog
-	topic    engine.Topic
 	print    *printer // nil: print nothing
 	summary  bool     // print one line at the end instead of the ids
 	progress *progress
 
 	count       uint64
+	topic       engine.Topic // of the last event
 	first, last engine.EventID
 }
 
@@ -112,29 +115,68 @@ func (a *appender) drain(ctx context.Context, in *lines) error {
 		}
 		// A commit that has begun is waited for, also when ctx ends: what
 		// became of it must be known.
-		if err := a.commit(context.WithoutCancel(ctx), batch); err != nil {
-			return err
+		for len(batch) > 0 {
+			n := runLength(batch)
+			if err := a.commit(context.WithoutCancel(ctx), batch[:n]); err != nil {
+				return err
+			}
+			batch = batch[n:]
 		}
 		a.progress.say("%s: %d events appended", a.topic, a.count)
 	}
 }
 
-// commit appends batch.
+// runLength is how many of the lines go into the first one's topic one behind
+// the other, with the ids that they must get: what one commit can append.
+func runLength(batch []line) int {
+	first := batch[0]
+	for i, l := range batch {
+		if l.topic != first.topic || l.id != 0 && (first.id == 0 || l.id != first.id+engine.EventID(i)) {
+			return i
+		}
+	}
+	return len(batch)
+}
+
+// commit appends a run of lines.
 func (a *appender) commit(ctx context.Context, batch []line) error {
+	topic, id := batch[0].topic, batch[0].id
 	events := make([]engine.Event, len(batch))
 	for i := range batch {
 		events[i] = batch[i].event
 	}
-	first, last, err := a.log.AppendBatch(ctx, a.topic, events)
+	var opts []engine.AppendOption
+	if id != 0 {
+		opts = append(opts, engine.ExpectLatest(id-1))
+	}
+	first, last, err := a.log.AppendBatch(ctx, topic, events, opts...)
+	var conflict *engine.ConflictError
 	switch {
 	case err == nil:
-		return a.appended(first, last)
+		return a.appended(topic, first, last)
+	case errors.As(err, &conflict):
+		return a.renumbered(ctx, batch, conflict.Latest)
 	case len(batch) == 1:
-		return fmt.Errorf("line %d: append to topic %s: %w", batch[0].number, a.topic, err)
+		return fmt.Errorf("line %d: append to topic %s: %w", batch[0].number, topic, err)
 	case errors.Is(err, engine.ErrTooLarge), errors.Is(err, engine.ErrInvalidEvent):
 		return a.commitSingly(ctx, batch)
 	}
-	return fmt.Errorf("lines %d to %d: append to topic %s: %w", batch[0].number, batch[len(batch)-1].number, a.topic, err)
+	return fmt.Errorf("lines %d to %d: append to topic %s: %w", batch[0].number, batch[len(batch)-1].number, topic, err)
+}
+
+// renumbered is what to do with a run of lines whose first would get another
+// id than its own: where the topic is new, it begins at that id.
+func (a *appender) renumbered(ctx context.Context, batch []line, latest engine.EventID) error {
+	l := batch[0]
+	restorer, ok := a.log.(engine.Restorer)
+	if latest > 0 || !ok {
+		return fmt.Errorf("line %d: event %d of topic %s would become event %d; --renumber lets it: %w",
+			l.number, l.id, l.topic, latest+1, &engine.ConflictError{Latest: latest})
+	}
+	if err := restorer.RestoreTopic(ctx, l.topic, l.id-1); err != nil {
+		return fmt.Errorf("line %d: begin topic %s at event %d: %w", l.number, l.topic, l.id, err)
+	}
+	return a.commit(ctx, batch)
 }
 
 // commitSingly appends a batch that was refused as a whole up to the line that
@@ -148,17 +190,17 @@ func (a *appender) commitSingly(ctx context.Context, batch []line) error {
 	return nil
 }
 
-func (a *appender) appended(first, last engine.EventID) error {
+func (a *appender) appended(topic engine.Topic, first, last engine.EventID) error {
 	if a.count == 0 {
 		a.first = first
 	}
-	a.last = last
+	a.topic, a.last = topic, last
 	a.count += uint64(last-first) + 1
 	if a.print == nil || a.summary {
 		return nil
 	}
 	for id := first; id <= last; id++ {
-		if err := a.print.answer(id, idRow{a.topic, id}); err != nil {
+		if err := a.print.answer(id, idRow{topic, id}); err != nil {
 			return err
 		}
 	}

@@ -41,8 +41,8 @@ func TestAppendKeepsPayloadsByteForByte(t *testing.T) {
 	if got != want {
 		t.Errorf("payloads\ngot  %q\nwant %q", got, want)
 	}
-	if s.openedMode != modeCreate {
-		t.Errorf("append opened with mode %d, want modeCreate", s.openedMode)
+	if s.opened.ReadOnly {
+		t.Error("append opened the log read-only")
 	}
 }
 
@@ -296,20 +296,22 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add([]byte(`{"kind":"k","payload":{"n": 1},"headers":{"a":"x"},"occurred_at_ms":0}`))
 	f.Add([]byte(`{"payload":null} x`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		e, err := decoder{kind: "d", envelope: true}.event(text)
+		at := engine.MustTopic("jobs")
+		l, err := decoder{topic: at, kind: "d", envelope: true, ids: true}.line(1, text)
 		if err != nil {
 			return
 		}
+		e := l.event
 		if err := e.Validate(); err != nil {
 			t.Fatalf("decoded an event that is not valid: %v", err)
 		}
-		encoded, err := json.Marshal(e)
+		encoded, err := json.Marshal(engine.Record{ID: l.id, Topic: l.topic, Event: e})
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := decoder{kind: "x", envelope: true}.event(encoded)
-		if err != nil || again.Kind != e.Kind || again.OccurredAtMS != e.OccurredAtMS {
-			t.Fatalf("got %+v, %v; want %+v", again, err, e)
+		again, err := decoder{kind: "x", envelope: true, ids: l.id > 0}.line(1, encoded)
+		if err != nil || again.event.Kind != e.Kind || again.event.OccurredAtMS != e.OccurredAtMS || again.topic != at || again.id != l.id {
+			t.Fatalf("got %+v, %v; want %+v", again, err, l)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seglog/seglog/adapter"
 	"github.com/seglog/seglog/engine"
 )
 
@@ -34,9 +35,14 @@ func TestLatestPrintsTheID(t *testing.T) {
 
 func TestDescribeSaysWhatAndWhere(t *testing.T) {
 	s := newShell(t)
-	s.run("", "describe").must(statusOK).prints("{\"backend\":\"memory\",\"queue_depth\":128}\n")
+	check(t, os.WriteFile(filepath.Join(s.dir, signOfALog), []byte("12345"), 0o600))
+	s.run("", "describe").must(statusOK).
+		prints(fmt.Sprintf("{\"backend\":\"segment\",\"location\":%q,\"size_bytes\":5,\"queue_depth\":128}\n", s.dir))
 	s.terminal()
-	s.run("", "describe").must(statusOK).prints("backend      memory\nqueue depth  128\n")
+	s.run("", "describe").must(statusOK).prints("backend      segment\nlocation     " + s.dir + "\nsize         5 B\nqueue depth  128\n")
+	if s.opened != (adapter.Config{}) {
+		t.Errorf("describe opened %v", s.opened)
+	}
 }
 
 func TestDescribeOfNoLogCreatesNothing(t *testing.T) {
@@ -58,8 +64,8 @@ func TestAckAndCursor(t *testing.T) {
 	s.fill("jobs")
 	s.run("", "cursor jobs c").must(statusFailed).prints("").says(`consumer "c" has no cursor on topic jobs`)
 	s.run("", "ack jobs c 2").must(statusOK).prints("")
-	if s.openedMode != modeChange {
-		t.Errorf("ack opened with mode %d, want modeChange", s.openedMode)
+	if s.opened.ReadOnly {
+		t.Error("ack opened the log read-only")
 	}
 	s.run("", "cursor jobs c").must(statusOK).prints("2\n")
 	s.run("", "cursor jobs c --json").must(statusOK).prints("{\"topic\":\"jobs\",\"consumer\":\"c\",\"cursor\":2}\n")
@@ -123,14 +129,14 @@ func TestOnlyAppendCreatesALog(t *testing.T) {
 		s := newShell(t)
 		where := filepath.Join(s.dir, "none")
 		s.run("", args+" -C none").must(statusFailed).prints("").says("there is no log at "+where, "--dir")
-		if s.opened != (target{}) {
+		if s.opened != (adapter.Config{}) {
 			t.Errorf("%s: opened %v", args, s.opened)
 		}
 	}
 	s := newShell(t)
 	s.run("1\n", "append jobs -C none").must(statusOK)
-	if want := filepath.Join(s.dir, "none"); s.opened.location != want {
-		t.Errorf("append opened %q, want %q", s.opened.location, want)
+	if want := filepath.Join(s.dir, "none"); s.opened.Location() != want {
+		t.Errorf("append opened %q, want %q", s.opened.Location(), want)
 	}
 }
 
@@ -153,7 +159,7 @@ func TestWrongUsageExitsWithItsOwnStatus(t *testing.T) {
 		s := newShell(t)
 		args := strings.Fields(test.args)
 		s.runContext(t.Context(), nil, args...).must(statusUsage).prints("").says("seglog: ", test.says, "--help' for usage")
-		if s.opened != (target{}) {
+		if s.opened != (adapter.Config{}) {
 			t.Errorf("%s: opened %v", test.args, s.opened)
 		}
 	}
@@ -189,7 +195,7 @@ func TestTheLogIsFoundByFlagsThenEnvironment(t *testing.T) {
 			if !filepath.IsAbs(want) {
 				want = filepath.Join(s.dir, filepath.FromSlash(want))
 			}
-			if s.opened.backend != test.backend || s.opened.location != want {
+			if s.opened.Backend != test.backend || s.opened.Location() != want {
 				t.Errorf("got %+v, want %s at %s", s.opened, test.backend, want)
 			}
 		})
@@ -214,7 +220,7 @@ func TestHelpAndVersionNeedNoLog(t *testing.T) {
 	if r := s.run("", "--version").must(statusOK); !strings.HasPrefix(r.out, "seglog ") || !strings.Contains(r.out, "go1.") {
 		t.Errorf("version: got %q", r.out)
 	}
-	if s.opened != (target{}) {
+	if s.opened != (adapter.Config{}) {
 		t.Errorf("opened %v", s.opened)
 	}
 }
@@ -254,7 +260,7 @@ func TestADefaultLogIsNotBegunOverAnotherKind(t *testing.T) {
 		{"file", "", ".harn/events/topics/jobs.jsonl", "file"},
 		{"chosen", " --backend segment", ".harn/events.sqlite", ""},
 		{"named", " -C d", ".harn/events.sqlite", ""},
-		{"begun already", "", ".harn/events.seglog/LOCK", ""},
+		{"begun already", "", ".harn/events.seglog/" + signOfALog, ""},
 		{"nothing", "", "README", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -272,8 +278,8 @@ func TestADefaultLogIsNotBegunOverAnotherKind(t *testing.T) {
 				r.must(statusOK)
 				return
 			}
-			r.must(statusFailed).says("already one at", "--backend "+test.backend, "--backend segment")
-			if s.opened != (target{}) {
+			r.must(statusFailed).says("there is already a log of kind "+test.backend, "--backend "+test.backend, "--backend segment", "seglog copy --from "+test.backend+":"+s.dir)
+			if s.opened != (adapter.Config{}) {
 				t.Errorf("opened %v", s.opened)
 			}
 		})

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"github.com/seglog/seglog/adapter"
 	"github.com/seglog/seglog/engine"
 )
 
@@ -101,7 +100,7 @@ func newConsumers(a *app) *cobra.Command {
 				return err
 			}
 			return a.withLog(modeRead, func(cmd *cobra.Command, log engine.EventLog, _ []string) error {
-				consumers, err := consumersOf(cmd.Context(), log, topic)
+				consumers, err := adapter.Consumers(cmd.Context(), log, topic)
 				if err != nil {
 					return err
 				}
@@ -116,19 +115,6 @@ func newConsumers(a *app) *cobra.Command {
 			})(cmd, args)
 		},
 	}
-}
-
-// consumerLister is a log that can list consumers.
-type consumerLister interface {
-	Consumers(ctx context.Context, topic engine.Topic) ([]engine.ConsumerInfo, error)
-}
-
-func consumersOf(ctx context.Context, log engine.EventLog, topic engine.Topic) ([]engine.ConsumerInfo, error) {
-	lister, ok := log.(consumerLister)
-	if !ok {
-		return nil, fmt.Errorf("list the consumers of topic %s: this kind of log cannot: %w", topic, errors.ErrUnsupported)
-	}
-	return lister.Consumers(ctx, topic)
 }
 
 type consumerRow struct {

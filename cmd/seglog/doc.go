@@ -1,4 +1,5 @@
-// Command seglog reads, writes, follows and checks an event log from the shell.
+// Command seglog reads, writes, follows, checks and copies an event log from the
+// shell.
 //
 //	seglog append TOPIC [--kind K] [--header k=v]… [--envelope] [--quiet]
 //	seglog read TOPIC [--after N] [--limit N]
@@ -12,15 +13,18 @@
 //	seglog compact TOPIC BEFORE --yes
 //	seglog verify
 //	seglog dump FILE
+//	seglog copy --from BACKEND:LOCATION --to BACKEND:LOCATION
+//	seglog export [TOPIC]
+//	seglog import [--topic T] [--renumber] [--quiet]
 //	seglog completion SHELL
 //
 // # Which log
 //
-// --dir DIR (or -C DIR) names a segmented log. --backend KIND takes a log of
-// another kind: --backend file with --dir, --backend sqlite with --path. A kind
-// that this program was built without is refused.
-// Without these flags the environment decides, as it does for programs that
-// embed the log:
+// --dir DIR (or -C DIR) names a segmented log, and --path FILE an SQLite
+// database. --backend KIND takes a log of another kind: --backend file with
+// --dir, or --backend sqlite with --path. All commands work on all of them, but
+// dump, which prints the files of a segmented log. Without these flags the
+// environment decides, as it does for programs that embed the log:
 //
 //	HARN_EVENT_LOG_BACKEND      kind of log; default segment
 //	HARN_EVENT_LOG_SEGMENT_DIR  default $HARN_STATE_DIR/events.seglog
@@ -29,12 +33,14 @@
 //	HARN_STATE_DIR              default .harn in the current directory
 //
 // Where nothing chooses a kind, no segmented log is there yet, and a log of
-// another kind is, every command refuses, and says how to choose.
+// another kind is, every command refuses, and says how to choose and how to
+// copy.
 //
-// Only append creates a log. Commands that read open the log read-only, so
+// Only append, import and copy create a log. Commands that read open the log read-only, so
 // they work beside the process that writes it, and tail follows that process.
-// append, ack and compact need the log for themselves. Damage that opening
-// finds is said on standard error, whatever the command.
+// append, import, ack, compact and the target of copy need the log for
+// themselves, except for an SQLite log, whose writers take turns. Damage that
+// opening finds is said on standard error, whatever the command.
 //
 // # Input
 //
@@ -52,6 +58,23 @@
 // status 1. The lines before it are then committed and their ids printed;
 // neither it nor any line after it is.
 //
+// import reads the same envelopes, and takes the topic from each line, or all
+// into --topic. An id in a line must be the one that its event gets, unless
+// --renumber says otherwise; a new topic begins at the first id that its lines
+// have.
+//
+// # Moving a log
+//
+// copy makes one log a copy of another, of any kinds: with ids, times, headers,
+// payloads, cursors, and topics that begin above event 1 or are empty. It reads
+// both at the end and compares them. Killed or interrupted, it goes on when it
+// is started again; a target that holds anything else is refused. LOCATION is a
+// directory, or the database of an SQLite log, and may hold colons:
+//
+//	seglog copy --from sqlite:.harn/events.sqlite --to segment:.harn/events.seglog
+//
+// export and import carry events alone, as text.
+//
 // # Output
 //
 // On a terminal records come as tables. In a pipe, or with --json, they come as
@@ -59,8 +82,9 @@
 //
 //	{"id":1,"topic":"jobs","position":1,"kind":"job.done","payload":{},"headers":{},"occurred_at_ms":1700000000000}
 //
-// append, latest and cursor answer with ids alone, one a line, and with
-// objects only for --json. ack is silent unless --json asks.
+// export always writes JSON lines. append, latest and cursor answer with ids
+// alone, one a line, and with objects only for --json. ack is silent unless
+// --json asks. White space between the tokens of a payload is not printed.
 //
 // # Exit status
 //

@@ -50,22 +50,27 @@ func writeManifest(t *testing.T, s *shell) string {
 }
 
 func TestDumpPrintsAManifest(t *testing.T) {
-	s := newShell(t)
+	s := newEngineShell(t)
 	file := writeManifest(t, s)
 	check(t, os.Rename(file, filepath.Join(s.dir, "copy")))
 	s.run("", "dump copy").must(statusOK).prints(`{"type":"manifest","file":"manifest-0000000000000001","uuid":"01000000000000000200000000000000","generation":1,"frames":4,"bytes":32768,"checkpoint_lsn":225280,"position":53,"next_segment":4}
 {"type":"topic","topic":"big","topic_number":1,"first_id":1,"latest":50,"consumers":0}
-{"type":"segment","topic":"big","file":"seg/0000000000000001-0000000000000001-0000000000000001.seg","bytes":21632,"first_id":1,"last_id":22,"sealed":true}
-{"type":"segment","topic":"big","file":"seg/0000000000000001-0000000000000017-0000000000000002.seg","bytes":14554,"first_id":23,"last_id":40}
-{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":4096,"bytes":1162,"first_id":41,"last_id":42}
-{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":5258,"bytes":1162,"first_id":43,"last_id":44}
-{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":6420,"bytes":1162,"first_id":45,"last_id":46}
-{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":7582,"bytes":1162,"first_id":47,"last_id":48}
-{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":8744,"bytes":1162,"first_id":49,"last_id":50}
+{"type":"segment","topic":"big","file":"seg/0000000000000001-0000000000000001-0000000000000001.seg","bytes":22496,"first_id":1,"last_id":20,"sealed":true}
+{"type":"segment","topic":"big","file":"seg/0000000000000001-0000000000000015-0000000000000002.seg","bytes":22496,"first_id":21,"last_id":40,"sealed":true}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":4096,"bytes":645,"first_id":41,"last_id":41}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":4741,"bytes":645,"first_id":42,"last_id":42}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":5386,"bytes":645,"first_id":43,"last_id":43}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":6031,"bytes":645,"first_id":44,"last_id":44}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":6676,"bytes":645,"first_id":45,"last_id":45}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":7321,"bytes":645,"first_id":46,"last_id":46}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":7966,"bytes":645,"first_id":47,"last_id":47}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":8611,"bytes":645,"first_id":48,"last_id":48}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":9256,"bytes":645,"first_id":49,"last_id":49}
+{"type":"carried","topic":"big","file":"carry-0000000000000003","offset":9901,"bytes":645,"first_id":50,"last_id":50}
 {"type":"topic","topic":"empty","topic_number":2,"first_id":2,"latest":1,"consumers":0}
 {"type":"topic","topic":"small","topic_number":3,"first_id":1,"latest":2,"consumers":1}
-{"type":"carried","topic":"small","file":"carry-0000000000000003","offset":10049,"bytes":160,"first_id":1,"last_id":2}
-{"type":"carry","file":"carry-0000000000000003","bytes":10209}
+{"type":"carried","topic":"small","file":"carry-0000000000000003","offset":10689,"bytes":160,"first_id":1,"last_id":2}
+{"type":"carry","file":"carry-0000000000000003","bytes":10849}
 `)
 	s.terminal()
 	s.run("", "dump copy").must(statusOK).prints(`manifest        manifest-0000000000000001
@@ -77,17 +82,22 @@ position        53
 next segment    4
 PART     TOPIC  EVENTS  FILE                                                        OFFSET  BYTES  NOTE
 topic    big    1..50                                                                              number 1, 0 consumers
-segment  big    1..22   seg/0000000000000001-0000000000000001-0000000000000001.seg          21632  sealed
-segment  big    23..40  seg/0000000000000001-0000000000000017-0000000000000002.seg          14554  
-carried  big    41..42  carry-0000000000000003                                      4096    1162   
-carried  big    43..44  carry-0000000000000003                                      5258    1162   
-carried  big    45..46  carry-0000000000000003                                      6420    1162   
-carried  big    47..48  carry-0000000000000003                                      7582    1162   
-carried  big    49..50  carry-0000000000000003                                      8744    1162   
+segment  big    1..20   seg/0000000000000001-0000000000000001-0000000000000001.seg          22496  sealed
+segment  big    21..40  seg/0000000000000001-0000000000000015-0000000000000002.seg          22496  sealed
+carried  big    41..41  carry-0000000000000003                                      4096    645    
+carried  big    42..42  carry-0000000000000003                                      4741    645    
+carried  big    43..43  carry-0000000000000003                                      5386    645    
+carried  big    44..44  carry-0000000000000003                                      6031    645    
+carried  big    45..45  carry-0000000000000003                                      6676    645    
+carried  big    46..46  carry-0000000000000003                                      7321    645    
+carried  big    47..47  carry-0000000000000003                                      7966    645    
+carried  big    48..48  carry-0000000000000003                                      8611    645    
+carried  big    49..49  carry-0000000000000003                                      9256    645    
+carried  big    50..50  carry-0000000000000003                                      9901    645    
 topic    empty  none                                                                               number 2, 0 consumers
 topic    small  1..2                                                                               number 3, 1 consumer
-carried  small  1..2    carry-0000000000000003                                      10049   160    
-carry                   carry-0000000000000003                                              10209  
+carried  small  1..2    carry-0000000000000003                                      10689   160    
+carry                   carry-0000000000000003                                              10849  
 `)
 }
 
@@ -105,7 +115,7 @@ func TestDumpOfADamagedManifest(t *testing.T) {
 		{"both copies of a later frame", []int64{2*page + 20, 3*page + 20}, 0, `{"type":"damage","offset":8192,`, statusDamaged},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newShell(t)
+			s := newEngineShell(t)
 			file := writeManifest(t, s)
 			for _, offset := range test.offsets {
 				flip(t, file, offset)
@@ -120,7 +130,7 @@ func TestDumpOfADamagedManifest(t *testing.T) {
 		})
 	}
 	t.Run("a frame that was cut short", func(t *testing.T) {
-		s := newShell(t)
+		s := newEngineShell(t)
 		file := writeManifest(t, s)
 		b, err := os.ReadFile(file)
 		check(t, err)

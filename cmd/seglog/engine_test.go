@@ -8,13 +8,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seglog/seglog/adapter"
 	"github.com/seglog/seglog/engine"
 )
 
 // newEngineShell is a shell over the segmented log in a directory of its own.
 func newEngineShell(t *testing.T) *shell {
 	s := newShell(t)
-	s.opens = openLog
+	check(t, os.Remove(filepath.Join(s.dir, signOfALog)))
+	s.opens = adapter.Open
 	s.vars = nil
 	return s
 }
@@ -68,16 +70,22 @@ func TestReadersWorkBesideTheWriter(t *testing.T) {
 	go func() { done <- s.runContext(ctx, nil, "tail", "jobs", "-C", "log") }()
 	for want := 1; want <= 3; want++ {
 		expect(t, outR, fmt.Sprintf(`{"id":%d,`, want))
-		for last := [1]byte{}; last[0] != '\n'; {
-			_, err := io.ReadFull(outR, last[:])
-			check(t, err)
-		}
+		restOfLine(t, outR)
 		_, err := log.Append(t.Context(), engine.MustTopic("jobs"), engine.Event{Payload: []byte("1")})
 		check(t, err)
 	}
 	cancel()
 	go func() { _, _ = io.Copy(io.Discard, outR) }()
 	(<-done).must(statusOK)
+}
+
+// restOfLine reads up to the next newline.
+func restOfLine(t *testing.T, r io.Reader) {
+	t.Helper()
+	for last := [1]byte{}; last[0] != '\n'; {
+		_, err := io.ReadFull(r, last[:])
+		check(t, err)
+	}
 }
 
 func TestVerifyFindsAFlippedBitInASegmentedLog(t *testing.T) {

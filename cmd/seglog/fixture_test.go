@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/seglog/seglog/adapter"
 	"github.com/seglog/seglog/adapter/memory"
 	"github.com/seglog/seglog/engine"
 )
@@ -18,18 +21,21 @@ type shell struct {
 	log     engine.EventLog
 	openLog engine.EventLog // what a command gets; nil: log
 	openErr error
-	opens   opener // how a command opens a log; nil: with log or openLog
-	// opened is what the last command opened, and how.
-	opened     target
-	openedMode openMode
-	vars       map[string]string
-	dir        string
-	streams    streams
+	opens   opener         // how a command opens a log; nil: with log or openLog
+	opened  adapter.Config // by the last command
+	vars    map[string]string
+	dir     string
+	streams streams
 }
+
+// signOfALog is a file that makes a directory look like a segmented log, where
+// another one is opened in its place.
+const signOfALog = "carry-1"
 
 func newShell(t *testing.T) *shell {
 	t.Helper()
 	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, signOfALog), nil, 0o600))
 	return &shell{
 		t: t, dir: dir,
 		log:  memory.New(memory.Options{}),
@@ -37,10 +43,10 @@ func newShell(t *testing.T) *shell {
 	}
 }
 
-func (s *shell) open(target target, mode openMode) (engine.EventLog, error) {
-	s.opened, s.openedMode = target, mode
+func (s *shell) open(config adapter.Config) (engine.EventLog, error) {
+	s.opened = config
 	if s.opens != nil {
-		return s.opens(target, mode)
+		return s.opens(config)
 	}
 	if s.openErr != nil {
 		return nil, s.openErr
@@ -79,9 +85,12 @@ func (s *shell) runContext(ctx context.Context, stdin io.Reader, args ...string)
 		st.out = &out
 	}
 	st.err = &err
-	env := environment{dir: s.dir, getenv: func(k string) string { return s.vars[k] }, open: s.open}
-	status := run(ctx, args, st, env)
+	status := run(ctx, args, st, s.env())
 	return result{s.t, strings.Join(args, " "), status, out.String(), err.String()}
+}
+
+func (s *shell) env() environment {
+	return environment{dir: s.dir, getenv: func(k string) string { return s.vars[k] }, open: s.open}
 }
 
 // terminal makes all later commands run on a terminal.

@@ -30,18 +30,22 @@ const (
 // line is one line of input as an event.
 type line struct {
 	number int // from 1, blank lines counted
+	topic  engine.Topic
+	id     engine.EventID // that the event must get; 0: any
 	event  engine.Event
 }
 
 // decoder makes events of lines.
 type decoder struct {
+	topic    engine.Topic // of all lines; zero: each names its own
 	kind     string
 	headers  map[string]string
 	envelope bool
+	ids      bool // an envelope's id is the one that its event must get
 }
 
-// envelope is a line with --envelope. The last three fields are what read
-// prints besides; any other is a mistake that would lose data.
+// envelope is a line with --envelope, or of an import. The last three fields
+// are what read prints besides; any other is a mistake that would lose data.
 type envelope struct {
 	Kind         *string            `json:"kind"`
 	Payload      json.RawMessage    `json:"payload"`
@@ -53,26 +57,27 @@ type envelope struct {
 	Position json.RawMessage `json:"position"`
 }
 
-// event decodes text, which has no white space around it and is not kept.
-func (d decoder) event(text []byte) (engine.Event, error) {
-	e := engine.Event{Kind: d.kind, Headers: d.headers, OccurredAtMS: time.Now().UnixMilli()}
+// line decodes text, which has no white space around it and is not kept.
+func (d decoder) line(number int, text []byte) (line, error) {
+	l := line{number: number, topic: d.topic}
+	l.event = engine.Event{Kind: d.kind, Headers: d.headers, OccurredAtMS: time.Now().UnixMilli()}
 	if d.envelope {
-		if err := d.open(text, &e); err != nil {
-			return e, err
+		if err := d.open(text, &l); err != nil {
+			return l, err
 		}
 	} else {
-		e.Payload = bytes.Clone(text)
+		l.event.Payload = bytes.Clone(text)
 	}
-	err := e.Validate()
-	if err == nil || json.Valid(e.Payload) {
-		return e, err
+	err := l.event.Validate()
+	if err == nil || json.Valid(l.event.Payload) {
+		return l, err
 	}
 	var v json.RawMessage
-	return e, fmt.Errorf("not one JSON value: %w", json.Unmarshal(text, &v)) // says where
+	return l, fmt.Errorf("not one JSON value: %w", json.Unmarshal(text, &v)) // says where
 }
 
 // open takes from an envelope what it holds.
-func (d decoder) open(text []byte, e *engine.Event) error {
+func (d decoder) open(text []byte, l *line) error {
 	if !utf8.Valid(text) { // decoding would put U+FFFD in its place
 		return errors.New("envelope is not valid UTF-8")
 	}
@@ -91,6 +96,10 @@ func (d decoder) open(text []byte, e *engine.Event) error {
 	if env.Payload == nil {
 		return errors.New(`envelope has no "payload"`)
 	}
+	if err := d.place(&env, l); err != nil {
+		return err
+	}
+	e := &l.event
 	e.Payload = env.Payload
 	if env.Kind != nil {
 		e.Kind = *env.Kind
@@ -110,6 +119,25 @@ func (d decoder) open(text []byte, e *engine.Event) error {
 		headers[k] = *v
 	}
 	e.Headers = headers
+	return nil
+}
+
+// place takes from an envelope where its event belongs, as far as that counts.
+func (d decoder) place(env *envelope, l *line) error {
+	if d.topic == (engine.Topic{}) {
+		if env.Topic == nil {
+			return errors.New(`envelope has no "topic", and there is no --topic`)
+		}
+		if err := json.Unmarshal(env.Topic, &l.topic); err != nil {
+			return fmt.Errorf("envelope: topic: %w", err)
+		}
+	}
+	if !d.ids || env.ID == nil {
+		return nil
+	}
+	if err := json.Unmarshal(env.ID, &l.id); err != nil || l.id == 0 {
+		return fmt.Errorf("envelope: id %s: want a number from 1", env.ID)
+	}
 	return nil
 }
 
@@ -213,11 +241,11 @@ func (l *lines) next() (line, int, error) {
 		if len(text) == 0 {
 			continue
 		}
-		event, err := l.decode.event(text)
+		next, err := l.decode.line(l.number, text)
 		if err != nil {
 			return line{}, 0, fmt.Errorf("line %d: %w", l.number, err)
 		}
-		return line{l.number, event}, len(text), nil
+		return next, len(text), nil
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/seglog/seglog/adapter"
 	"github.com/seglog/seglog/engine"
 )
 
@@ -24,7 +25,7 @@ const (
 	statusInterrupted = 130 // as a shell reports a process that SIGINT ended
 )
 
-func main() { os.Exit(start(openLog)) }
+func main() { os.Exit(start(adapter.Open)) }
 
 // start runs the program as a process: with its signals and standard streams.
 func start(open opener) int {

@@ -7,18 +7,24 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"testing"
 
+	"github.com/seglog/seglog/adapter"
 	"github.com/seglog/seglog/adapter/memory"
 	"github.com/seglog/seglog/engine"
 )
 
 // TestMain makes the test binary the program itself where processVariable asks
-// for it, over a log in memory that holds processEvents events.
+// for it: over a log in memory that holds processEvents events, or over logs on
+// disk that tell what is appended to them.
 func TestMain(m *testing.M) {
-	if os.Getenv(processVariable) != "" {
+	switch os.Getenv(processVariable) {
+	case "filled":
 		os.Exit(start(openFilled))
+	case "telling":
+		os.Exit(start(openTelling))
 	}
 	os.Exit(m.Run())
 }
@@ -28,7 +34,7 @@ const (
 	processEvents   = 20_000 // more than the buffers of a pipe hold
 )
 
-func openFilled(target, openMode) (engine.EventLog, error) {
+func openFilled(adapter.Config) (engine.EventLog, error) {
 	log := memory.New(memory.Options{})
 	events := make([]engine.Event, processEvents)
 	for i := range events {
@@ -56,8 +62,10 @@ func startProcess(t *testing.T, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.CommandContext(t.Context(), exe, append(args, "-C", t.TempDir())...)}
-	p.cmd.Env = append(os.Environ(), processVariable+"=1")
+	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, signOfALog), nil, 0o600))
+	p := &process{t: t, cmd: exec.CommandContext(t.Context(), exe, append(args, "-C", dir)...)}
+	p.cmd.Env = append(os.Environ(), processVariable+"=filled")
 	p.cmd.Stderr = &p.stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

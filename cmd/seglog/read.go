@@ -41,18 +41,23 @@ A topic that nothing was appended to has none, and is no error.`,
 				return nil
 			}
 			a.print.titles = recordTitles
-			for r, err := range log.Read(cmd.Context(), topic, opts) {
-				if err != nil {
-					return err
-				}
-				if err := a.print.row(newRecordRow(r)); err != nil {
-					return err
-				}
-			}
-			return nil
+			return a.printTopic(cmd.Context(), log, topic, opts)
 		})(cmd, args)
 	}
 	return cmd
+}
+
+// printTopic prints the events of a topic.
+func (a *app) printTopic(ctx context.Context, log engine.EventLog, topic engine.Topic, opts engine.ReadOptions) error {
+	for r, err := range log.Read(ctx, topic, opts) {
+		if err != nil {
+			return err
+		}
+		if err := a.print.row(newRecordRow(r)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func newTail(a *app) *cobra.Command {

@@ -54,8 +54,8 @@ func TestReadPrintsJSONLinesInAPipe(t *testing.T) {
 			want.WriteString(recordJSON(id))
 		}
 		s.run("", test.args).must(statusOK).prints(want.String())
-		if s.openedMode != modeRead {
-			t.Errorf("%s opened with mode %d, want modeRead", test.args, s.openedMode)
+		if !s.opened.ReadOnly {
+			t.Errorf("%s did not open the log read-only", test.args)
 		}
 	}
 }

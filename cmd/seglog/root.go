@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seglog/seglog/adapter"
 	"github.com/seglog/seglog/engine"
 )
 
@@ -30,16 +31,19 @@ func newRoot(a *app) *cobra.Command {
 		Long: `seglog reads, writes, follows and checks an event log: topics of events with
 dense ids, and the cursors of their consumers.
 
-The log is the one in --dir, or the one that the environment names
-(HARN_EVENT_LOG_BACKEND, HARN_EVENT_LOG_SEGMENT_DIR, HARN_STATE_DIR), or
-.harn/events.seglog under the current directory.
+The log is the one in --dir (a segmented log; --backend names another kind) or
+in --path (an SQLite database), or the one that the environment names
+(HARN_EVENT_LOG_BACKEND, HARN_EVENT_LOG_SEGMENT_DIR, HARN_EVENT_LOG_DIR,
+HARN_EVENT_LOG_SQLITE_PATH, HARN_STATE_DIR), or .harn/events.seglog under the
+current directory.
 
 Output is a table on a terminal, JSON lines in a pipe or with --json.
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 damage found.`,
 		Example: `  echo '{"n":1}' | seglog append jobs --kind job.queued
   seglog read jobs --after 100 --limit 10
   seglog tail jobs | jq .payload
-  seglog -C /var/lib/app/events.seglog verify`,
+  seglog -C /var/lib/app/events.seglog verify
+  seglog copy --from sqlite:events.sqlite --to segment:events.seglog`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -61,15 +65,16 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 damage found.`,
 	root.SetVersionTemplate("seglog {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = false
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.choice.dir, "dir", "C", "", "`directory` of the log")
+	flags.StringVarP(&a.choice.dir, "dir", "C", "", "`directory` of a segmented or a file log")
 	flags.StringVar(&a.choice.path, "path", "", "database `file` of an sqlite log")
-	flags.StringVar(&a.choice.backend, "backend", "", "`kind` of log (default segment)")
+	flags.StringVar(&a.choice.backend, "backend", "", "`kind` of log: segment, file or sqlite (default segment)")
 	flags.BoolVar(&a.choice.json, "json", false, "print JSON lines, also on a terminal")
 	root.AddCommand(
 		newAppend(a), newRead(a), newTail(a),
 		newTopics(a), newLatest(a), newDescribe(a),
 		newAck(a), newCursor(a), newConsumers(a),
 		newCompact(a), newVerify(a), newDump(a),
+		newCopy(a), newExport(a), newImport(a),
 	)
 	return root
 }
@@ -105,24 +110,41 @@ func version() string {
 // closes it. A log that cannot be closed well has failed the command.
 func (a *app) withLog(mode openMode, f func(cmd *cobra.Command, log engine.EventLog, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) (err error) {
-		target, err := a.choice.resolve(a.env)
+		config, err := a.choice.resolve(a.env)
 		if err != nil {
 			return err
 		}
-		if mode != modeCreate && !target.exists() {
-			return fmt.Errorf("there is no log at %s; --dir names another place, and append creates one", target.location)
-		}
-		log, err := a.env.open(target, mode)
+		log, err := a.open(config, mode)
 		if err != nil {
 			return err
 		}
-		defer func() {
-			if closeErr := log.Close(); err == nil && closeErr != nil {
-				err = fmt.Errorf("close the log: %w", closeErr)
-			}
-		}()
-		a.warn(reportOf(log), mode)
+		defer closeLog(log, &err)
 		return f(cmd, log, args)
+	}
+}
+
+// open opens a log, and says what it found on the way.
+func (a *app) open(config adapter.Config, mode openMode) (engine.EventLog, error) {
+	exists, err := config.Exists()
+	if err != nil {
+		return nil, err
+	}
+	if mode != modeCreate && !exists {
+		return nil, fmt.Errorf("there is no log at %s; --dir and --path name another place, and append creates one", config.Location())
+	}
+	config.ReadOnly = mode == modeRead
+	log, err := a.env.open(config)
+	if err != nil {
+		return nil, err
+	}
+	a.warn(reportOf(log), mode)
+	return log, nil
+}
+
+// closeLog closes log, and makes a failure to do so that of the command.
+func closeLog(log engine.EventLog, err *error) {
+	if closeErr := log.Close(); *err == nil && closeErr != nil {
+		*err = fmt.Errorf("close the log: %w", closeErr)
 	}
 }
 
@@ -186,11 +208,15 @@ func parseID(arg string) (engine.EventID, error) {
 // completeTopics offers the log's topics for a first argument.
 func (a *app) completeTopics(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	const directive = cobra.ShellCompDirectiveNoFileComp
-	target, err := a.choice.resolve(a.env)
-	if err != nil || len(args) > 0 || !target.exists() {
+	config, err := a.choice.resolve(a.env)
+	if err != nil || len(args) > 0 {
 		return nil, directive
 	}
-	log, err := a.env.open(target, modeRead)
+	if exists, err := config.Exists(); err != nil || !exists {
+		return nil, directive
+	}
+	config.ReadOnly = true
+	log, err := a.env.open(config)
 	if err != nil {
 		return nil, directive
 	}

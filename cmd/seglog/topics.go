@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seglog/seglog/adapter"
 	"github.com/seglog/seglog/engine"
 )
 
@@ -76,26 +77,22 @@ func newDescribe(a *app) *cobra.Command {
 		Use:   "describe",
 		Short: "Say which log it is, where, and how large",
 		Long: `describe says which log the flags or the environment name, where it is and how
-large. A log that is not there yet has size 0, and is not created.`,
+large its files are. It opens nothing: a log that is not there yet has size 0,
+and is not created.`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			target, err := a.choice.resolve(a.env)
+			config, err := a.choice.resolve(a.env)
 			if err != nil {
 				return err
 			}
-			if !target.exists() {
-				return a.describe(engine.Description{
-					Backend: target.backend, Location: target.location,
-					SizeBytes: new(uint64), QueueDepth: target.queueDepth,
-				})
+			if _, err := config.Exists(); err != nil {
+				return err
 			}
-			return a.withLog(modeRead, func(cmd *cobra.Command, log engine.EventLog, _ []string) error {
-				d, err := log.Describe(cmd.Context())
-				if err != nil {
-					return err
-				}
-				return a.describe(d)
-			})(cmd, args)
+			d, err := adapter.Describe(config)
+			if err != nil {
+				return err
+			}
+			return a.describe(d)
 		},
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seglog/seglog/adapter"
 	"github.com/seglog/seglog/engine"
 )
 
@@ -15,10 +16,10 @@ func newVerify(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify",
 		Short: "Read and check everything",
-		Long: `verify reads every event of every topic, which checks every checksum on the way,
-and checks that ids have no gap, positions rise, payloads are JSON, and no cursor
-is beyond its topic. Then it checks what reading can do without, such as the
-footers of segments. It lists each place that is damaged and goes on behind it;
+		Long: `verify reads every event of every topic, which checks every checksum on the way
+where the log has some, and checks that ids have no gap, positions rise, payloads
+are JSON, and no cursor is beyond its topic. Then it checks what reading can do
+without, such as the footers of segments. It lists each place that is damaged and goes on behind it;
 with damage it exits with status 3. It changes nothing, and works beside a
 running writer.`,
 		Args: exactArgs(),
@@ -100,7 +101,7 @@ func (v *verifier) files(log engine.EventLog) error {
 // cursors checks the cursors of topic. They are read before the latest id is:
 // beside a writer both move.
 func (v *verifier) cursors(ctx context.Context, log engine.EventLog, topic engine.Topic) error {
-	consumers, err := consumersOf(ctx, log, topic)
+	consumers, err := adapter.Consumers(ctx, log, topic)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}

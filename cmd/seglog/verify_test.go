@@ -16,8 +16,8 @@ func TestVerifyOfAGoodLog(t *testing.T) {
 	s.run("", "compact jobs 2 --yes").must(statusOK)
 	s.run("", "compact other 9 --yes").must(statusOK)
 	s.run("", "verify").must(statusOK).prints("{\"topics\":2,\"events\":1,\"damaged\":0}\n")
-	if s.openedMode != modeRead {
-		t.Errorf("verify opened with mode %d, want modeRead", s.openedMode)
+	if !s.opened.ReadOnly {
+		t.Error("verify did not open the log read-only")
 	}
 	s.terminal()
 	s.run("", "verify").must(statusOK).prints("2 topics with 1 event: no damage found\n")
