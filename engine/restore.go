@@ -14,8 +14,8 @@ import (
 type Restorer interface {
 	// RestoreTopic makes topic as it is once its events up to and including
 	// latest were appended and compacted: it is empty, and the next append gets
-	// latest+1. With latest 0 it does nothing. A topic that has, or had, events
-	// is refused with a [*ConflictError]. It is durable when it returns, as an
+	// latest+1. A topic that has, or had, events is refused with a
+	// [*ConflictError]; but with latest 0 nothing is done, whatever the topic. It is durable when it returns, as an
 	// append is.
 	RestoreTopic(ctx context.Context, topic Topic, latest EventID) error
 	// RestoreCursor is [EventLog.Ack] with the time at which the consumer

@@ -190,6 +190,9 @@ func (l *Log) restoreTopic(ctx context.Context, name engine.Topic, latest engine
 	if l.opts.ReadOnly {
 		return engine.ErrReadOnly
 	}
+	if latest == 0 {
+		return nil
+	}
 	t := l.topic(name)
 	if _, err := l.snapshot(t); err != nil {
 		return err

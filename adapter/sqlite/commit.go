@@ -238,7 +238,7 @@ func (t *transaction) restore(topic engine.Topic, latest engine.EventID) error {
 	if err != nil {
 		return err
 	}
-	if h.latest > 0 {
+	if h.latest > 0 && latest > 0 {
 		return &engine.ConflictError{Latest: engine.EventID(h.latest)}
 	}
 	if latest > maxID {

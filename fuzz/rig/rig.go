@@ -300,7 +300,7 @@ func Typed(err error) bool {
 func (r *Rig) change(op script.Op) error {
 	from := r.Model()
 	next, want := from.Apply(op)
-	got, err := call(r.Log, op)
+	got, err := Call(r.Log, op)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}
@@ -325,7 +325,7 @@ func (r *Rig) change(op script.Op) error {
 	if want.Err != nil {
 		return violation("accepted as %+v, want error %q", got, want.Err)
 	}
-	if err := sameResult(got, want); err != nil {
+	if err := SameResult(got, want); err != nil {
 		return &Violation{err}
 	}
 	if next != from {
@@ -359,7 +359,8 @@ func refusal(err error) bool {
 	return false
 }
 
-func sameResult(got, want model.Result) error {
+// SameResult says how an answer differs from the one that it must be.
+func SameResult(got, want model.Result) error {
 	if got.First != want.First || got.Last != want.Last {
 		return fmt.Errorf("ids are %d to %d, want %d to %d", got.First, got.Last, want.First, want.Last)
 	}
@@ -419,8 +420,8 @@ func (r *Rig) async(op script.Op) error {
 	return nil
 }
 
-// call hands an operation to a log.
-func call(log engine.EventLog, op script.Op) (model.Result, error) {
+// Call hands an operation to a log.
+func Call(log engine.EventLog, op script.Op) (model.Result, error) {
 	ctx := context.Background()
 	switch op.Kind {
 	case script.Append:
