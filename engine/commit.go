@@ -554,7 +554,7 @@ func (e *Engine) finish(g *group, err error) error {
 // awaitPublished returns when all groups whose outcome is known are published.
 func (c *committer) awaitPublished() {
 	c.inOrder.Lock()
-	c.inOrder.Unlock() //nolint:staticcheck // an empty section: waiting is all
+	defer c.inOrder.Unlock()
 }
 
 // recycleLocked keeps what a later group can use of one that is finished.
