@@ -470,8 +470,8 @@ func (e *Engine) leadInBackground() {
 
 // gather lets the callers that the last leader woke come back before the next
 // group is closed, for as long as they do come. Where they stay away (an open
-// loop, asynchronous appends), or there are so many that half of them can be
-// synced in the time that the other half takes, it soon stops waiting for them.
+// loop, asynchronous appends), or there are so many that bringing them together
+// takes longer than three syncs, it soon stops waiting for them.
 func (e *Engine) gather() {
 	c := &e.c
 	target := c.target
@@ -494,7 +494,7 @@ func (e *Engine) gather() {
 // gathered waits for target callers, and says whether that was worth it.
 func (c *committer) gathered(target int64) bool {
 	start := time.Now()
-	limit := time.Duration(c.syncNanos + c.syncNanos/2)
+	limit := time.Duration(3 * c.syncNanos)
 	var seen int64
 	var since time.Duration
 	for {
