@@ -281,14 +281,19 @@ func (c *committer) joinLocked(g *group, wait bool) part {
 		}
 		return partLead
 	case wait && !g.led:
-		g.led = true
-		if g.turn == nil {
-			g.turn = make(chan turn, 1)
-		}
+		g.leadLater()
 		return partLeadLater
 	}
 	g.waitable()
 	return partFollow
+}
+
+// leadLater gives g a leader, who waits for its turn.
+func (g *group) leadLater() {
+	g.led = true
+	if g.turn == nil {
+		g.turn = make(chan turn, 1)
+	}
 }
 
 // waitable makes sure that the outcome can be waited for.
@@ -460,14 +465,6 @@ func (e *Engine) lead(g *group) error {
 	return e.finish(g, err)
 }
 
-// leadInBackground leads where no caller waits who could.
-func (e *Engine) leadInBackground() {
-	e.c.mu.Lock()
-	g := e.c.queue[0]
-	e.c.mu.Unlock()
-	_ = e.lead(g) // those who are concerned get the error from the group
-}
-
 // gather lets the callers that the last leader woke come back before the next
 // group is closed, for as long as they do come. Where they stay away (an open
 // loop, asynchronous appends), or there are so many that bringing them together
@@ -582,14 +579,15 @@ func (e *Engine) handOverLocked() {
 		}
 		return
 	}
-	if next := c.queue[0]; next.led {
-		next.turn <- turnLead
-		return
+	next := c.queue[0]
+	if !next.led { // nobody waits who could: all its changes are asynchronous
+		if e.env.Inline {
+			panic("engine: asynchronous change left behind") // Inline appends wait at once
+		}
+		next.leadLater()
+		e.goroutines.Go(func() { _ = e.take(next, <-next.turn) }) // those who are concerned get the error from the group
 	}
-	if e.env.Inline {
-		panic("engine: asynchronous change left behind") // Inline appends wait at once
-	}
-	e.goroutines.Go(e.leadInBackground)
+	next.turn <- turnLead
 }
 
 // rollBackLocked takes back what was assigned to changes that were not
