@@ -34,8 +34,8 @@ const (
 	// any reading ahead: short reads go without.
 	aheadAfter = 3
 	// runStoredBytes and runRawBytes bound a run of more than one block.
-	runStoredBytes = 64 << 10
-	runRawBytes    = 128 << 10
+	runStoredBytes = 32 << 10
+	runRawBytes    = 64 << 10
 )
 
 // aheadRuns is how many runs are under way at most: one for each processor,

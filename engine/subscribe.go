@@ -107,6 +107,7 @@ func (s *subscription) wait() error {
 		if ok {
 			return nil
 		}
+		s.release() // who waits holds no block, and no part of a tail
 		select {
 		case <-changed:
 		case <-s.ctx.Done():
