@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -693,7 +694,7 @@ func (r *replayer) begin(body []byte) error {
 	}
 	latest := binary.LittleEndian.Uint64(rest)
 	switch {
-	case latest+1 < latest:
+	case latest > math.MaxInt64:
 		return fmt.Errorf("topic %s begins behind event %d", t.name, latest)
 	case t.latest.Load() >= latest && r.salvage:
 		return nil // known from the manifest

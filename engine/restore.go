@@ -14,7 +14,7 @@ import (
 type Restorer interface {
 	// RestoreTopic makes topic as it is once its events up to and including
 	// latest were appended and compacted: it is empty, and the next append gets
-	// latest+1. A topic that has, or had, events is refused with a
+	// latest+1. Latest is at most 2^63-1. A topic that has, or had, events is refused with a
 	// [*ConflictError]; but with latest 0 nothing is done, whatever the topic. It is durable when it returns, as an
 	// append is.
 	RestoreTopic(ctx context.Context, topic Topic, latest EventID) error
@@ -28,8 +28,8 @@ func (e *Engine) RestoreTopic(ctx context.Context, topic Topic, latest EventID) 
 	err := topic.Validate()
 	switch {
 	case err != nil:
-	case latest == math.MaxUint64:
-		err = fmt.Errorf("%w: no event ids are left behind event %d", ErrTooLarge, latest)
+	case latest > math.MaxInt64:
+		err = fmt.Errorf("%w: a topic can begin behind event %d at most", ErrTooLarge, int64(math.MaxInt64))
 	case latest == 0:
 		if err = e.ready(ctx); err == nil {
 			err = e.writable()

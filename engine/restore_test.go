@@ -59,7 +59,7 @@ func TestRestoredTopicGoesOnBehindItsLatest(t *testing.T) {
 	if err := log.RestoreTopic(t.Context(), jobs, 50); !errors.As(err, &conflict) || conflict.Latest != 42 {
 		t.Errorf("restoring a topic with events gave %v, want a conflict with 42", err)
 	}
-	if err := log.RestoreTopic(t.Context(), engine.MustTopic("new"), math.MaxUint64); !errors.Is(err, engine.ErrTooLarge) {
+	if err := log.RestoreTopic(t.Context(), engine.MustTopic("new"), math.MaxInt64+1); !errors.Is(err, engine.ErrTooLarge) {
 		t.Errorf("restoring behind the last id gave %v, want ErrTooLarge", err)
 	}
 	if err := log.RestoreTopic(t.Context(), engine.MustTopic("new"), 0); err != nil {

@@ -133,7 +133,7 @@ func restored(add adder) {
 	add("checkpoint")
 	add("batch t1 2:300 3:300")
 	add("restore t2 4")
-	add("restore t3 18446744073709551000")
+	add("restore t3 9223372036854775000")
 	add("reopen")
 	add("append t2 4:10")
 	add("kill")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 
 	"github.com/seglog/seglog/engine"
 	"github.com/seglog/seglog/internal/vfs"
@@ -192,6 +193,9 @@ func (l *Log) restoreTopic(ctx context.Context, name engine.Topic, latest engine
 	}
 	if latest == 0 {
 		return nil
+	}
+	if latest > math.MaxInt64 {
+		return fmt.Errorf("%w: a topic can begin behind event %d at most", engine.ErrTooLarge, int64(math.MaxInt64))
 	}
 	t := l.topic(name)
 	if _, err := l.snapshot(t); err != nil {

@@ -332,8 +332,8 @@ func (l *Log) RestoreTopic(ctx context.Context, topic engine.Topic, latest engin
 	if err := topic.Validate(); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	if latest == math.MaxUint64 {
-		return fmt.Errorf("restore topic %s: %w: no event ids are left behind event %d", topic, engine.ErrTooLarge, latest)
+	if latest > math.MaxInt64 {
+		return fmt.Errorf("restore topic %s: %w: a topic can begin behind event %d at most", topic, engine.ErrTooLarge, int64(math.MaxInt64))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
