@@ -2,6 +2,7 @@ package engine
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/seglog/seglog/index"
@@ -68,8 +69,7 @@ func (a *readAhead) take(id uint64) (run *blockRun, block *segment.Block, raw []
 		a.drop()
 		return nil, nil, nil
 	}
-	copy(a.runs, a.runs[1:])
-	a.runs = a.runs[:len(a.runs)-1]
+	a.runs = slices.Delete(a.runs, 0, 1)
 	a.taken, a.at = t, 1
 	return t, &t.blocks[0], t.raws[0]
 }
@@ -83,7 +83,7 @@ func (a *readAhead) drop() {
 		default: // it still reads into its buffers
 		}
 	}
-	a.runs, a.next = a.runs[:0], 0
+	a.runs, a.next = nil, 0
 	if a.taken != nil {
 		a.taken.recycle()
 		a.taken = nil

@@ -24,6 +24,7 @@ type subscription struct {
 	// later counts as waiting.
 	base uint64
 	err  error // a lag, which ends the subscription for good
+	raw  RawRecord
 }
 
 // Subscribe implements [EventLog].
@@ -61,17 +62,16 @@ func (s *subscription) attach(t *topicState) {
 // an error.
 func (s *subscription) deliver(yield func(Record, error) bool) error {
 	var own owner
-	var raw RawRecord
-	defer s.release()
+	defer s.rest()
 	for {
 		if err := s.wait(); err != nil {
 			return err
 		}
-		if err := s.read(&raw); err != nil {
+		if err := s.read(&s.raw); err != nil {
 			return s.lagged(err)
 		}
-		s.last = uint64(raw.ID)
-		if !yield(own.own(s.topic, &raw), nil) {
+		s.last = uint64(s.raw.ID)
+		if !yield(own.own(s.topic, &s.raw), nil) {
 			return nil
 		}
 	}
@@ -107,7 +107,7 @@ func (s *subscription) wait() error {
 		if ok {
 			return nil
 		}
-		s.release() // who waits holds no block, and no part of a tail
+		s.rest()
 		select {
 		case <-changed:
 		case <-s.ctx.Done():
@@ -118,6 +118,13 @@ func (s *subscription) wait() error {
 			}
 		}
 	}
+}
+
+// rest lets go of blocks and of parts of the tail, for as long as the
+// subscriber waits.
+func (s *subscription) rest() {
+	s.release()
+	s.raw = RawRecord{}
 }
 
 // look says whether the next event is there; if not, the channel tells when to
