@@ -83,7 +83,7 @@ func limit(tb testing.TB) Runner {
 // so the workloads run, and their durable figures are worth nothing.
 func diskDir(tb testing.TB) string {
 	tb.Helper()
-	inMemory, err := isMemoryDir(*dirFlag)
+	inMemory, err := InMemory(*dirFlag)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -58,15 +58,15 @@ func Crowd(workers int, more func() bool, op func(worker, turn int) error) (Crow
 	return total, failure
 }
 
-// times allows count turns in all, whoever takes them.
-func times(count int) func() bool {
+// Times allows count turns in all, whoever takes them.
+func Times(count int) func() bool {
 	var left atomic.Int64
 	left.Store(int64(count))
 	return func() bool { return left.Add(-1) >= 0 }
 }
 
-// during allows turns until the duration is over, from the first one.
-func during(d time.Duration) func() bool {
+// During allows turns until the duration is over, from the first one.
+func During(d time.Duration) func() bool {
 	var over atomic.Bool
 	start := sync.OnceFunc(func() { time.AfterFunc(d, func() { over.Store(true) }) })
 	return func() bool {

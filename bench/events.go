@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -34,6 +35,23 @@ func Events(count, payloadBytes int) []engine.Event {
 			Headers:      map[string]string{},
 			OccurredAtMS: 1_760_000_000_000 + int64(i)*17,
 		}
+	}
+	return events
+}
+
+// IncompressibleEvents returns count events whose payloads are JSON strings of
+// exactly payloadBytes of random base64, as close as JSON text comes to what
+// cannot be compressed.
+func IncompressibleEvents(count, payloadBytes int) []engine.Event {
+	random := rand.New(rand.NewPCG(4, uint64(payloadBytes)))
+	noise := make([]byte, payloadBytes)
+	events := Events(count, payloadBytes)
+	for i := range events {
+		for j := range noise {
+			noise[j] = byte(random.Uint32())
+		}
+		text := base64.StdEncoding.EncodeToString(noise)
+		events[i].Payload = json.RawMessage(`"` + text[:max(payloadBytes, 2)-2] + `"`)
 	}
 	return events
 }

@@ -2,10 +2,8 @@ package bench
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -303,7 +300,7 @@ func (l *Limit) Read(ctx context.Context, topic engine.Topic, opts engine.ReadOp
 				yield(engine.Record{}, err)
 				return
 			}
-			event, err := decodeLimitEnvelope(f.envelope)
+			event, err := DecodeEnvelope(f.envelope)
 			if err != nil {
 				yield(engine.Record{}, fmt.Errorf("limit: event %d: %w", f.id, err))
 				return
@@ -531,7 +528,7 @@ func appendLimitFrame(dst []byte, topic string, event *engine.Event) []byte {
 	dst = append(dst, make([]byte, limitHeader)...)
 	dst = append(dst, byte(len(topic)))
 	dst = append(dst, topic...)
-	dst = appendEnvelope(dst, event)
+	dst = AppendEnvelope(dst, event)
 	body := dst[start+limitHeader:]
 	binary.LittleEndian.PutUint32(dst[start:], uint32(len(body)))
 	binary.LittleEndian.PutUint64(dst[start+12:], xxhash.Sum64(body))
@@ -546,126 +543,6 @@ func stampLimitFrames(frames []byte, id engine.EventID) {
 		binary.LittleEndian.PutUint64(frames[12:], sum^uint64(id))
 		frames = frames[limitHeader+int(binary.LittleEndian.Uint32(frames)):]
 	}
-}
-
-// appendEnvelope encodes the event as one JSON object. The payload comes last,
-// so that a decoder finds its end without parsing it.
-func appendEnvelope(dst []byte, event *engine.Event) []byte {
-	dst = append(dst, `{"kind":`...)
-	dst = appendJSONString(dst, event.Kind)
-	dst = append(dst, `,"occurred_at_ms":`...)
-	dst = strconv.AppendInt(dst, event.OccurredAtMS, 10)
-	dst = append(dst, `,"headers":{`...)
-	if len(event.Headers) > 0 {
-		dst = appendHeaders(dst, event.Headers)
-	}
-	dst = append(dst, `},"payload":`...)
-	dst = append(dst, event.Payload...)
-	return append(dst, '}')
-}
-
-func appendHeaders(dst []byte, headers map[string]string) []byte {
-	var room [8]string
-	keys := slices.AppendSeq(room[:0], maps.Keys(headers))
-	slices.Sort(keys)
-	for i, key := range keys {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendJSONString(dst, key)
-		dst = append(dst, ':')
-		dst = appendJSONString(dst, headers[key])
-	}
-	return dst
-}
-
-// appendJSONString takes the short way where nothing needs an escape.
-func appendJSONString(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			quoted, _ := json.Marshal(s) // a string has a JSON form
-			return append(dst, quoted...)
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
-}
-
-var errEnvelope = errors.New("not an envelope")
-
-// decodeLimitEnvelope is the counterpart of appendEnvelope: it copies the
-// payload and does not look into it.
-func decodeLimitEnvelope(b []byte) (engine.Event, error) {
-	var event engine.Event
-	rest, ok := bytes.CutPrefix(b, []byte(`{"kind":`))
-	if !ok {
-		return event, errEnvelope
-	}
-	event.Kind, rest, ok = cutJSONString(rest)
-	if !ok {
-		return event, errEnvelope
-	}
-	rest, ok = bytes.CutPrefix(rest, []byte(`,"occurred_at_ms":`))
-	comma := bytes.IndexByte(rest, ',')
-	if !ok || comma < 0 {
-		return event, errEnvelope
-	}
-	var err error
-	if event.OccurredAtMS, err = strconv.ParseInt(string(rest[:comma]), 10, 64); err != nil {
-		return event, errEnvelope
-	}
-	rest, ok = bytes.CutPrefix(rest[comma:], []byte(`,"headers":{`))
-	if !ok {
-		return event, errEnvelope
-	}
-	if event.Headers, rest, ok = cutHeaders(rest); !ok {
-		return event, errEnvelope
-	}
-	rest, ok = bytes.CutPrefix(rest, []byte(`},"payload":`))
-	if !ok || len(rest) < 2 || rest[len(rest)-1] != '}' {
-		return event, errEnvelope
-	}
-	event.Payload = bytes.Clone(rest[:len(rest)-1])
-	return event, nil
-}
-
-func cutHeaders(b []byte) (headers map[string]string, rest []byte, ok bool) {
-	headers = map[string]string{}
-	for len(b) > 0 && b[0] != '}' {
-		var key, value string
-		if key, b, ok = cutJSONString(bytes.TrimPrefix(b, []byte{','})); !ok || len(b) == 0 || b[0] != ':' {
-			return nil, nil, false
-		}
-		if value, b, ok = cutJSONString(b[1:]); !ok {
-			return nil, nil, false
-		}
-		headers[key] = value
-	}
-	return headers, b, true
-}
-
-func cutJSONString(b []byte) (s string, rest []byte, ok bool) {
-	if len(b) == 0 || b[0] != '"' {
-		return "", nil, false
-	}
-	for i := 1; i < len(b); i++ {
-		switch b[i] {
-		case '"':
-			return string(b[1:i]), b[i+1:], true
-		case '\\':
-			return unquoteJSON(b)
-		}
-	}
-	return "", nil, false
-}
-
-func unquoteJSON(b []byte) (s string, rest []byte, ok bool) {
-	in := json.NewDecoder(bytes.NewReader(b))
-	if err := in.Decode(&s); err != nil {
-		return "", nil, false
-	}
-	return s, b[in.InputOffset():], true
 }
 
 var _ engine.EventLog = (*Limit)(nil)

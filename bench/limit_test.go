@@ -106,7 +106,7 @@ func TestLimitGivesDenseIDsToACrowd(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[engine.Topic]map[engine.EventID]bool{}
 	turns := 0
-	result, err := Crowd(32, times(1000), func(worker, turn int) error {
+	result, err := Crowd(32, Times(1000), func(worker, turn int) error {
 		topic := topics[worker%5]
 		id, err := l.Append(t.Context(), topic, events[turn%16])
 		mu.Lock()
@@ -232,7 +232,7 @@ func TestLimitAsyncAppendsAreThereOnceWaitedFor(t *testing.T) {
 }
 
 func TestCrowdReportsTheFirstError(t *testing.T) {
-	_, err := Crowd(4, times(100), func(_, turn int) error {
+	_, err := Crowd(4, Times(100), func(_, turn int) error {
 		if turn == 3 {
 			return errSimulated
 		}
@@ -276,7 +276,7 @@ func TestRealisticEventsHaveTheirMeanSize(t *testing.T) {
 		if err := event.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		total += len(appendEnvelope(nil, &event))
+		total += len(AppendEnvelope(nil, &event))
 	}
 	if mean := total / count; mean < 1000 || mean > 1070 {
 		t.Errorf("mean size %d bytes, want about 1035", mean)

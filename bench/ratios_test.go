@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +44,7 @@ func TestRatios(t *testing.T) {
 		our.Store.Name+"/s", "limit/s", "ratio", "spread", "best", "p50", "limit", "p99", "limit", "allocs", "limit", "cpu", "limit")
 	for _, topics := range numbers(t, *topicsFlag) {
 		for _, appenders := range numbers(t, *appendersFlag) {
-			var a, b []turn
+			var a, b []Turn
 			for round := range *roundsFlag {
 				first, second, firsts, seconds := our, reference, &a, &b
 				if round%2 == 1 {
@@ -59,15 +58,7 @@ func TestRatios(t *testing.T) {
 	}
 }
 
-// turn is what one store did in one round.
-type turn struct {
-	perSecond float64
-	p50, p99  time.Duration
-	allocs    float64       // per event, of the whole process
-	cpu       time.Duration // per event, of the whole process
-}
-
-func takeTurn(t *testing.T, r Runner, appenders, topics int) (done turn) {
+func takeTurn(t *testing.T, r Runner, appenders, topics int) Turn {
 	t.Helper()
 	dir, err := os.MkdirTemp(r.Dir, "ratios-*.tmp")
 	if err != nil {
@@ -78,49 +69,32 @@ func takeTurn(t *testing.T, r Runner, appenders, topics int) (done turn) {
 	if err != nil {
 		t.Fatalf("open %s: %v", r.Store.Name, err)
 	}
-	op := AppendOp(log, Topics(topics), Events(distinctEvents, *bytesFlag))
-	if _, err := Crowd(appenders, during(*turnFlag/5), op); err != nil {
-		t.Fatalf("%s: %v", r.Store.Name, err)
-	}
-	runtime.GC()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	cpu := processTime()
-	result, err := Crowd(appenders, during(*turnFlag), op)
-	cpu = processTime() - cpu
-	runtime.ReadMemStats(&after)
+	turn, err := TakeTurn(appenders, *turnFlag, AppendOp(log, Topics(topics), Events(distinctEvents, *bytesFlag)))
 	if err := errors.Join(err, log.Close()); err != nil {
 		t.Fatalf("%s: %v", r.Store.Name, err)
 	}
-	events := float64(max(1, result.Operations))
-	return turn{
-		perSecond: result.PerSecond(),
-		p50:       result.Latency.Quantile(0.50),
-		p99:       result.Latency.Quantile(0.99),
-		allocs:    float64(after.Mallocs-before.Mallocs) / events,
-		cpu:       time.Duration(float64(cpu) / events),
-	}
+	return turn
 }
 
-func printRow(appenders, topics int, ours, limits []turn) {
+func printRow(appenders, topics int, ours, limits []Turn) {
 	ratios := make([]float64, len(ours))
 	for i := range ours {
-		ratios[i] = ours[i].perSecond / limits[i].perSecond
+		ratios[i] = ours[i].PerSecond() / limits[i].PerSecond()
 	}
 	ratio := median(ratios)
 	us := func(d float64) string { return strconv.FormatFloat(d/1e3, 'g', 4, 64) + "µs" }
-	of := func(turns []turn, value func(turn) float64) float64 {
+	of := func(turns []Turn, value func(Turn) float64) float64 {
 		values := make([]float64, len(turns))
 		for i := range turns {
 			values[i] = value(turns[i])
 		}
 		return median(values)
 	}
-	perSecond := func(t turn) float64 { return t.perSecond }
-	p50 := func(t turn) float64 { return float64(t.p50) }
-	p99 := func(t turn) float64 { return float64(t.p99) }
-	allocs := func(t turn) float64 { return t.allocs }
-	cpu := func(t turn) float64 { return float64(t.cpu) }
+	perSecond := func(t Turn) float64 { return t.PerSecond() }
+	p50 := func(t Turn) float64 { return float64(t.Latency.Quantile(0.50)) }
+	p99 := func(t Turn) float64 { return float64(t.Latency.Quantile(0.99)) }
+	allocs := func(t Turn) float64 { return t.Allocs }
+	cpu := func(t Turn) float64 { return float64(t.CPU) }
 	fmt.Printf("%9d %6d %9.0f %9.0f %7.3f %5.0f%% %7.3f %8s %8s %8s %8s %7.2f %7.2f %8s %8s\n",
 		appenders, topics, of(ours, perSecond), of(limits, perSecond),
 		ratio, 100*(slices.Max(ratios)-slices.Min(ratios))/ratio, best(ours)/best(limits),
@@ -129,8 +103,8 @@ func printRow(appenders, topics int, ours, limits []turn) {
 }
 
 // best is the highest rate: on a busy machine the turn that was disturbed least.
-func best(turns []turn) float64 {
-	return slices.MaxFunc(turns, func(a, b turn) int { return cmp.Compare(a.perSecond, b.perSecond) }).perSecond
+func best(turns []Turn) float64 {
+	return slices.MaxFunc(turns, func(a, b Turn) int { return cmp.Compare(a.PerSecond(), b.PerSecond()) }).PerSecond()
 }
 
 func median(values []float64) float64 {

@@ -195,10 +195,10 @@ func (s *scale) size(topics int) {
 	began := time.Now()
 	large := s.load("large", topics, s.events)
 	spent := time.Since(began)
-	used, err := diskUse(large)
+	used, err := DiskUse(large)
 	s.must(err)
 	s.note("loaded", fmt.Sprintf("%d events in %v, %.0f/s, %s (%s of it write-ahead log)", s.events, round(spent),
-		float64(s.events)/spent.Seconds(), mib(used.allocated), mib(used.wal)))
+		float64(s.events)/spent.Seconds(), mib(used.Allocated), mib(used.WAL)))
 	const smallLogs = 9
 	small := make([]string, smallLogs)
 	for i := range small {
@@ -286,17 +286,17 @@ func (s *scale) compact(small []string, large string, topics int) {
 		s.use(dir, engine.Options{}, func(log *engine.Engine) { a = append(a, s.compactHalf(log, topics)...) })
 	}
 	s.use(large, engine.Options{}, func(log *engine.Engine) {
-		before, err := diskUse(large)
+		before, err := DiskUse(large)
 		s.must(err)
 		b := s.compactHalf(log, topics)
 		s.same("Compact half", a, b)
-		data := before.allocated - before.wal
+		data := before.Allocated - before.WAL
 		want := data/2 + min(data/2, int64(topics)*scaleSegmentBytes) + 4<<20
 		var now int64
 		took := waitUntil(func() bool {
-			used, err := diskUse(large)
+			used, err := DiskUse(large)
 			s.must(err)
-			now = used.allocated - used.wal
+			now = used.Allocated - used.WAL
 			return now <= want
 		})
 		s.row(now <= want, "data on disk after Compact",
@@ -429,11 +429,11 @@ func (s *scale) topics(count int) {
 	})
 	phase("close again")
 	s.checkTopics(dir, count)
-	used, err := diskUse(dir)
+	used, err := DiskUse(dir)
 	s.must(err)
 	files, err := os.ReadDir(filepath.Join(dir, "seg"))
 	s.must(err)
-	s.note("disk", fmt.Sprintf("%s, %s without the write-ahead log, %d segment files", mib(used.allocated), mib(used.allocated-used.wal), len(files)))
+	s.note("disk", fmt.Sprintf("%s, %s without the write-ahead log, %d segment files", mib(used.Allocated), mib(used.Allocated-used.WAL), len(files)))
 	s.row(syncs < int64(max(count/20, 50)), "syncs, as Stats counts them until Close", fmt.Sprint(syncs), fmt.Sprintf("< %d", max(count/20, 50)))
 	calls, err := s.traceTopics(count)
 	if err != nil {

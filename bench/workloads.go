@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -108,7 +104,7 @@ func (r Runner) AppendAsync(b *testing.B) {
 			measure(b, func() CrowdResult {
 				var last Waiter
 				began := time.Now()
-				result, err := Crowd(1, times(b.N), func(_, turn int) error {
+				result, err := Crowd(1, Times(b.N), func(_, turn int) error {
 					last = appendAsync(ctx, topics[turn%topicCount], events[turn%len(events)])
 					return nil
 				})
@@ -207,14 +203,15 @@ func (r Runner) Deliver(b *testing.B) {
 	topic := engine.MustTopic("bench")
 	r.fresh(b, fmt.Sprintf("bytes=%d", payloadBytes), Setup{}, func(b *testing.B, log engine.EventLog) {
 		delivered := make(chan struct{}, 1)
-		subscribers := subscribe(b, log, topic, 1, func(engine.Record) { delivered <- struct{}{} })
-		defer subscribers.stop()
+		subscribers, err := Subscribe(log, topic, 1, func(engine.Record) { delivered <- struct{}{} })
+		failOn(b, err)
+		defer subscribers.Stop()
 		appendOne := AppendOp(log, []engine.Topic{topic}, Events(distinctEvents, payloadBytes))
 		measureCrowd(b, 1, func(worker, turn int) error {
 			if err := appendOne(worker, turn); err != nil {
 				return err
 			}
-			return subscribers.wait(delivered)
+			return subscribers.Wait(delivered)
 		})
 	})
 }
@@ -229,67 +226,24 @@ func (r Runner) FanOut(b *testing.B) {
 			var missing atomic.Int64
 			missing.Store(int64(count * b.N))
 			all := make(chan struct{})
-			subscribers := subscribe(b, log, topic, count, func(engine.Record) {
+			subscribers, err := Subscribe(log, topic, count, func(engine.Record) {
 				if missing.Add(-1) == 0 {
 					close(all)
 				}
 			})
-			defer subscribers.stop()
+			failOn(b, err)
+			defer subscribers.Stop()
 			measure(b, func() CrowdResult {
 				began := time.Now()
-				result, err := Crowd(16, times(b.N), AppendOp(log, []engine.Topic{topic}, Events(distinctEvents, payloadBytes)))
+				result, err := Crowd(16, Times(b.N), AppendOp(log, []engine.Topic{topic}, Events(distinctEvents, payloadBytes)))
 				failOn(b, err)
-				failOn(b, subscribers.wait(all))
+				failOn(b, subscribers.Wait(all))
 				result.Elapsed = time.Since(began)
 				b.ReportMetric(float64(count)*result.PerSecond(), "deliveries/s")
 				return result
 			})
 		})
 	}
-}
-
-// audience is subscribers, each a goroutine.
-type audience struct {
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-	ended   chan error // why a subscription ended by itself; buffered for all
-}
-
-// subscribe starts subscribers to what is appended from now on.
-func subscribe(b *testing.B, log engine.EventLog, topic engine.Topic, count int, deliver func(engine.Record)) *audience {
-	b.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	a := &audience{cancel: cancel, ended: make(chan error, count)}
-	latest, _, err := log.Latest(ctx, topic)
-	failOn(b, err)
-	for range count {
-		records := log.Subscribe(ctx, topic, engine.SubscribeOptions{After: latest})
-		a.running.Go(func() {
-			for record, err := range records {
-				if err != nil {
-					a.ended <- err
-					return
-				}
-				deliver(record)
-			}
-		})
-	}
-	return a
-}
-
-// wait waits for what subscribers are to do, or for one that fails.
-func (a *audience) wait(done <-chan struct{}) error {
-	select {
-	case <-done:
-		return nil
-	case err := <-a.ended:
-		return fmt.Errorf("subscription ended: %w", err)
-	}
-}
-
-func (a *audience) stop() {
-	a.cancel()
-	a.running.Wait()
 }
 
 // Compact drops the first half of a topic. Only the call is counted, not the
@@ -345,7 +299,7 @@ func (r Runner) Open(b *testing.B) {
 // file system allocated, what the files' sizes say, and the former without the
 // write-ahead log, whose size does not depend on the events.
 func (r Runner) Disk(b *testing.B) {
-	var used diskUsage
+	var used DiskUsage
 	var jsonBytes float64
 	b.Run(fmt.Sprintf("events=%d", realisticLoad), func(b *testing.B) {
 		if jsonBytes == 0 { // once, whatever b.N is
@@ -353,13 +307,13 @@ func (r Runner) Disk(b *testing.B) {
 		}
 		b.ReportMetric(0, "ns/op") // nothing is timed
 		b.ReportMetric(jsonBytes/realisticLoad, "json-B/event")
-		b.ReportMetric(float64(used.allocated)/realisticLoad, "disk-B/event")
-		b.ReportMetric(float64(used.apparent)/realisticLoad, "size-B/event")
-		b.ReportMetric(float64(used.allocated-used.wal)/realisticLoad, "data-B/event")
+		b.ReportMetric(float64(used.Allocated)/realisticLoad, "disk-B/event")
+		b.ReportMetric(float64(used.Apparent)/realisticLoad, "size-B/event")
+		b.ReportMetric(float64(used.Allocated-used.WAL)/realisticLoad, "data-B/event")
 	})
 }
 
-func (r Runner) loadRealistic(b *testing.B) (used diskUsage, jsonBytes float64) {
+func (r Runner) loadRealistic(b *testing.B) (used DiskUsage, jsonBytes float64) {
 	dir := r.freshDir(b)
 	defer os.RemoveAll(dir)
 	log := r.open(b, dir, Setup{Sync: engine.SyncNever, Keep: true})
@@ -369,35 +323,12 @@ func (r Runner) loadRealistic(b *testing.B) (used diskUsage, jsonBytes float64) 
 		failOn(b, err)
 	}
 	for i := range events {
-		jsonBytes += float64(len(appendEnvelope(nil, &events[i])))
+		jsonBytes += float64(len(AppendEnvelope(nil, &events[i])))
 	}
 	failOn(b, log.Close())
-	used, err := diskUse(dir)
+	used, err := DiskUse(dir)
 	failOn(b, err)
 	return used, jsonBytes
-}
-
-type diskUsage struct{ allocated, apparent, wal int64 }
-
-func diskUse(dir string) (diskUsage, error) {
-	var u diskUsage
-	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		allocated := allocatedBytes(info)
-		u.allocated += allocated
-		u.apparent += info.Size()
-		if strings.HasPrefix(entry.Name(), "wal-") || entry.Name() == "reserve" {
-			u.wal += allocated
-		}
-		return nil
-	})
-	return u, err
 }
 
 // fresh runs a sub-benchmark on a new, empty log, which all its repetitions
@@ -471,7 +402,7 @@ func (r Runner) open(b *testing.B, dir string, setup Setup) engine.EventLog {
 func measureCrowd(b *testing.B, workers int, op func(worker, turn int) error) {
 	b.Helper()
 	measure(b, func() CrowdResult {
-		result, err := Crowd(workers, times(b.N), op)
+		result, err := Crowd(workers, Times(b.N), op)
 		failOn(b, err)
 		return result
 	})
