@@ -65,12 +65,15 @@ func Times(count int) func() bool {
 	return func() bool { return left.Add(-1) >= 0 }
 }
 
-// During allows turns until the duration is over, from the first one.
+// During allows turns until the duration is over, counted from the first one,
+// which is always allowed.
 func During(d time.Duration) func() bool {
-	var over atomic.Bool
-	start := sync.OnceFunc(func() { time.AfterFunc(d, func() { over.Store(true) }) })
+	var began, over atomic.Bool
 	return func() bool {
-		start()
+		if !began.Load() && began.CompareAndSwap(false, true) {
+			time.AfterFunc(d, func() { over.Store(true) })
+			return true
+		}
 		return !over.Load()
 	}
 }

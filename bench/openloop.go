@@ -2,6 +2,7 @@ package bench
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -17,6 +18,9 @@ const openLoopWorkers = 2048
 // ones each time. A latency is counted from the moment at which the operation
 // was due, so a store that falls behind is charged for all who wait.
 func OpenLoop(perSecond float64, d time.Duration, op func(worker, turn int) error) (CrowdResult, error) {
+	if !(perSecond > 0) {
+		return CrowdResult{}, fmt.Errorf("open loop of %v operations a second", perSecond)
+	}
 	var (
 		due     = make(chan time.Time, openLoopWorkers)
 		done    sync.WaitGroup

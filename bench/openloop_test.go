@@ -36,4 +36,14 @@ func TestOpenLoopEndsWithTheError(t *testing.T) {
 	if !errors.Is(err, errSimulated) {
 		t.Errorf("got %v, want %v", err, errSimulated)
 	}
+	if _, err := OpenLoop(0, time.Millisecond, func(int, int) error { return nil }); err == nil {
+		t.Error("no operations a second: no error")
+	}
+}
+
+func TestDuringAllowsTheFirstTurn(t *testing.T) {
+	more := During(0)
+	if !more() {
+		t.Error("the first turn is not allowed")
+	}
 }

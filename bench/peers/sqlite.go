@@ -9,6 +9,7 @@ import (
 	"iter"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	_ "github.com/ncruces/go-sqlite3/driver" // sqlite3
@@ -76,34 +77,59 @@ CREATE TABLE IF NOT EXISTS consumers (
 
 type sqliteLog struct {
 	base
-	db                                           *sql.DB
-	newHead, moveHead, head, insert, ack, remove *sql.Stmt
-	count, read                                  *sql.Stmt
+	db *sql.DB
+
+	mu   sync.Mutex // guards the fields below: one connection, as in the original
+	conn *sql.Conn
+
+	begin, commit, rollback       *sql.Stmt
+	newHead, moveHead, head       *sql.Stmt
+	insert, read                  *sql.Stmt
+	ack, remove, count            *sql.Stmt
+	checkpointFull, checkpointAll *sql.Stmt
 }
 
 func openSQLite(driver sqliteDriver, dir, synchronous string) (engine.EventLog, error) {
-	dsn := fmt.Sprintf("file:%s?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(%s)",
+	dsn := fmt.Sprintf("file:%s?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(%s)",
 		filepath.ToSlash(filepath.Join(dir, "events.sqlite")), synchronous)
 	db, err := sql.Open(driver.sqlName, dsn)
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(1)
 	s := &sqliteLog{base: base{driver.name}, db: db}
-	if err := s.prepare(); err != nil {
+	if s.conn, err = db.Conn(context.Background()); err != nil {
 		return nil, errors.Join(err, db.Close())
+	}
+	if err := s.prepare(context.Background()); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *sqliteLog) prepare() error {
-	if _, err := s.db.Exec(sqliteSchema); err != nil {
+func (s *sqliteLog) prepare(ctx context.Context) error {
+	if _, err := s.conn.ExecContext(ctx, sqliteSchema); err != nil {
 		return err
 	}
-	for _, statement := range []struct {
-		to   **sql.Stmt
-		text string
-	}{
+	for _, statement := range s.statements() {
+		prepared, err := s.conn.PrepareContext(ctx, statement.text)
+		if err != nil {
+			return fmt.Errorf("prepare %s: %w", statement.text, err)
+		}
+		*statement.to = prepared
+	}
+	return nil
+}
+
+type sqliteStatement struct {
+	to   **sql.Stmt
+	text string
+}
+
+func (s *sqliteLog) statements() []sqliteStatement {
+	return []sqliteStatement{
+		{&s.begin, `BEGIN IMMEDIATE`},
+		{&s.commit, `COMMIT`},
+		{&s.rollback, `ROLLBACK`},
 		{&s.newHead, `INSERT OR IGNORE INTO topic_heads(topic, last_id) VALUES (?1, 0)`},
 		{&s.moveHead, `UPDATE topic_heads SET last_id = last_id + ?2 WHERE topic = ?1`},
 		{&s.head, `SELECT last_id FROM topic_heads WHERE topic = ?1`},
@@ -113,14 +139,9 @@ func (s *sqliteLog) prepare() error {
 			ON CONFLICT(topic, consumer_id) DO UPDATE SET cursor = excluded.cursor, updated_at_ms = excluded.updated_at_ms`},
 		{&s.remove, `DELETE FROM events WHERE topic = ?1 AND event_id <= ?2`},
 		{&s.count, `SELECT count(*) FROM events WHERE topic = ?1`},
-	} {
-		prepared, err := s.db.Prepare(statement.text)
-		if err != nil {
-			return fmt.Errorf("prepare %s: %w", statement.text, err)
-		}
-		*statement.to = prepared
+		{&s.checkpointFull, `PRAGMA wal_checkpoint(FULL)`},
+		{&s.checkpointAll, `PRAGMA wal_checkpoint(TRUNCATE)`},
 	}
-	return nil
 }
 
 func (s *sqliteLog) Append(ctx context.Context, topic engine.Topic, event engine.Event, _ ...engine.AppendOption) (engine.EventID, error) {
@@ -129,27 +150,30 @@ func (s *sqliteLog) Append(ctx context.Context, topic engine.Topic, event engine
 }
 
 func (s *sqliteLog) AppendBatch(ctx context.Context, topic engine.Topic, events []engine.Event, _ ...engine.AppendOption) (first, last engine.EventID, err error) {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.begin.ExecContext(ctx); err != nil {
 		return 0, 0, err
 	}
-	if last, err = s.appendIn(ctx, tx, topic.String(), events); err != nil {
-		return 0, 0, errors.Join(err, tx.Rollback())
+	if last, err = s.appendLocked(ctx, topic.String(), events); err != nil {
+		_, failed := s.rollback.ExecContext(ctx)
+		return 0, 0, errors.Join(err, failed)
 	}
-	return last - engine.EventID(len(events)) + 1, last, tx.Commit()
+	_, err = s.commit.ExecContext(ctx)
+	return last - engine.EventID(len(events)) + 1, last, err
 }
 
-func (s *sqliteLog) appendIn(ctx context.Context, tx *sql.Tx, topic string, events []engine.Event) (last engine.EventID, err error) {
-	if _, err := tx.StmtContext(ctx, s.newHead).ExecContext(ctx, topic); err != nil {
+func (s *sqliteLog) appendLocked(ctx context.Context, topic string, events []engine.Event) (last engine.EventID, err error) {
+	if _, err := s.newHead.ExecContext(ctx, topic); err != nil {
 		return 0, err
 	}
-	if _, err := tx.StmtContext(ctx, s.moveHead).ExecContext(ctx, topic, len(events)); err != nil {
+	if _, err := s.moveHead.ExecContext(ctx, topic, len(events)); err != nil {
 		return 0, err
 	}
-	if err := tx.StmtContext(ctx, s.head).QueryRowContext(ctx, topic).Scan(&last); err != nil {
+	if err := s.head.QueryRowContext(ctx, topic).Scan(&last); err != nil {
 		return 0, err
 	}
-	insert, id := tx.StmtContext(ctx, s.insert), last-engine.EventID(len(events))
+	id := last - engine.EventID(len(events))
 	for i := range events {
 		id++
 		headers := "{}"
@@ -160,7 +184,7 @@ func (s *sqliteLog) appendIn(ctx context.Context, tx *sql.Tx, topic string, even
 			}
 			headers = string(text)
 		}
-		if _, err := insert.ExecContext(ctx, topic, int64(id), events[i].Kind, string(events[i].Payload), headers, events[i].OccurredAtMS); err != nil {
+		if _, err := s.insert.ExecContext(ctx, topic, int64(id), events[i].Kind, string(events[i].Payload), headers, events[i].OccurredAtMS); err != nil {
 			return 0, err
 		}
 	}
@@ -170,6 +194,8 @@ func (s *sqliteLog) appendIn(ctx context.Context, tx *sql.Tx, topic string, even
 // rows yields the rows of a read, positioned to be scanned.
 func (s *sqliteLog) rows(ctx context.Context, topic engine.Topic, opts engine.ReadOptions) iter.Seq2[*sql.Rows, error] {
 	return func(yield func(*sql.Rows, error) bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		limit := -1
 		if opts.Limit > 0 {
 			limit = opts.Limit
@@ -237,11 +263,15 @@ func (s *sqliteLog) ReadRaw(ctx context.Context, topic engine.Topic, opts engine
 }
 
 func (s *sqliteLog) Ack(ctx context.Context, topic engine.Topic, consumer engine.ConsumerID, upTo engine.EventID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	_, err := s.ack.ExecContext(ctx, topic.String(), consumer.String(), int64(upTo), time.Now().UnixMilli())
 	return err
 }
 
 func (s *sqliteLog) Latest(ctx context.Context, topic engine.Topic) (latest engine.EventID, ok bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	err = s.head.QueryRowContext(ctx, topic.String()).Scan(&latest)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
@@ -252,6 +282,8 @@ func (s *sqliteLog) Latest(ctx context.Context, topic engine.Topic) (latest engi
 // Compact deletes, counts what is left and folds the WAL back, as the original
 // does.
 func (s *sqliteLog) Compact(ctx context.Context, topic engine.Topic, before engine.EventID) (report engine.CompactReport, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	result, err := s.remove.ExecContext(ctx, topic.String(), int64(before))
 	if err != nil {
 		return report, err
@@ -264,14 +296,25 @@ func (s *sqliteLog) Compact(ctx context.Context, topic engine.Topic, before engi
 	if err := s.count.QueryRowContext(ctx, topic.String()).Scan(&report.Remaining); err != nil {
 		return report, err
 	}
-	_, err = s.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	_, err = s.checkpointAll.ExecContext(ctx)
 	report.Checkpointed = err == nil
 	return report, err
 }
 
 func (s *sqliteLog) Flush(ctx context.Context) error {
-	_, err := s.db.ExecContext(ctx, "PRAGMA wal_checkpoint(FULL)")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.checkpointFull.ExecContext(ctx)
 	return err
 }
 
-func (s *sqliteLog) Close() error { return s.db.Close() }
+// Close closes the statements first: a connection that has some stays open.
+func (s *sqliteLog) Close() error {
+	var errs []error
+	for _, statement := range s.statements() {
+		if prepared := *statement.to; prepared != nil {
+			errs = append(errs, prepared.Close())
+		}
+	}
+	return errors.Join(append(errs, s.conn.Close(), s.db.Close())...)
+}
