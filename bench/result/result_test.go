@@ -72,8 +72,10 @@ func TestBestDependsOnTheDirection(t *testing.T) {
 
 func TestRunIsReadAsWritten(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "run.json")
-	run := &Run{Command: "peers", Rounds: 3, Stores: []Store{{Name: "a", Durable: true}},
-		Rows: []*Row{{Name: "r", Unit: "ms", LowerIsBetter: true, Entries: []*Entry{{Store: "a", Samples: rounds(1, 2)}}}}}
+	run := &Run{
+		Command: "peers", Rounds: 3, Stores: []Store{{Name: "a", Durable: true}},
+		Rows: []*Row{{Name: "r", Unit: "ms", LowerIsBetter: true, Entries: []*Entry{{Store: "a", Samples: rounds(1, 2)}}}},
+	}
 	if err := run.Write(name); err != nil {
 		t.Fatal(err)
 	}
