@@ -6,6 +6,8 @@
 //	go test ./bench -run TestRatios -ratios -v      ours against the limit in short alternating rounds (-v shows them)
 //	go test ./bench -bench Open -run '^$' -events 1000000
 //	go test ./bench -run TestScale -scale -v        what must not grow with a log: 10 million events, 100,000 topics
+//	bench/compare main                             a change beside its base, in alternating rounds
+//	go -C bench/peers run .                        the same workloads over other stores: see bench/peers
 //
 // # What is compared
 //
