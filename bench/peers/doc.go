@@ -2,7 +2,7 @@
 // process and one run with seglog and with the limit, and writes all that it
 // measured as JSON beside a table for each row.
 //
-//	go -C bench/peers run . -out run.json                        everything: about an hour
+//	go -C bench/peers run . -out run.json                        everything: an hour or less
 //	go -C bench/peers run . -list                                the rows and the stores
 //	go -C bench/peers run . -rows append -stores seglog,pebble   a part of it
 //	go run ./bench/plot bench/peers/run.json docs/plots          plots of it

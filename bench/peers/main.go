@@ -81,7 +81,7 @@ func run(o options) (err error) {
 		measured, errs := h.row(w, chosen, o.rounds)
 		failures = append(failures, errs...)
 		done.Rows, done.Seconds = append(done.Rows, measured), time.Since(done.Began).Seconds()
-		printRow(done, measured, w.durable)
+		printRow(done, measured)
 		if err := done.Write(o.out); err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func run(o options) (err error) {
 
 // row has the stores take turns. Each round begins with another store.
 func (h *harness) row(w row, chosen []store, rounds int) (*result.Row, []error) {
-	done := &result.Row{Name: w.name, Title: w.title, Unit: w.unit, LowerIsBetter: w.lowerIsBetter}
+	done := &result.Row{Name: w.name, Title: w.title, Unit: w.unit, LowerIsBetter: w.lowerIsBetter, Durable: w.durable}
 	var part []store
 	for _, s := range chosen {
 		if s.takesPart(w.name) && (!w.ownOnly || s.module == seglogModule && s.Name == "seglog") {
@@ -177,6 +177,7 @@ func list(chosen []store, workloads []row) {
 
 func describeStores(chosen []store) []result.Store {
 	version := versions()
+	delete(version, seglogModule) // Run.Revision says which
 	var described []result.Store
 	for _, s := range chosen {
 		described = append(described, result.Store{Name: s.Name, Module: s.module, Version: version[s.module], Durable: s.durable, Note: s.note})

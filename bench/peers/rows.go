@@ -19,11 +19,9 @@ import (
 type row struct {
 	name, title, unit string
 	lowerIsBetter     bool
-	// durable: what is acknowledged is to be on disk; a store for which it is
-	// not is no peer here.
-	durable bool
-	ownOnly bool // of interest for seglog alone
-	turn    func(h *harness, s store) (result.Sample, error)
+	durable           bool // see [result.Row]
+	ownOnly           bool // of interest for seglog alone
+	turn              func(h *harness, s store) (result.Sample, error)
 }
 
 const (

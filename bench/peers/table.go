@@ -21,7 +21,7 @@ func printHead(r *result.Run) {
 }
 
 // printRow prints the best first.
-func printRow(r *result.Run, w *result.Row, durable bool) {
+func printRow(r *result.Run, w *result.Row) {
 	fmt.Printf("\n%s: %s\n", w.Name, w.Title)
 	fmt.Printf("%-18s %12s %8s %7s %9s %9s %8s %8s\n", "store", w.Unit, "ratio", "spread", "p50", "p99", "allocs", "cpu")
 	entries := slices.Clone(w.Entries)
@@ -37,20 +37,20 @@ func printRow(r *result.Run, w *result.Row, durable bool) {
 			unoffered = append(unoffered, e.Store)
 			continue
 		}
-		printEntry(r, w, e, durable)
+		printEntry(r, w, e)
 	}
 	if len(unoffered) > 0 {
 		fmt.Printf("not offered by %v\n", unoffered)
 	}
-	peer := w.Best(func(name string) bool { return isPeer(r.Store(name)) && (!durable || r.Store(name).Durable) })
+	peer := w.Best(func(name string) bool { return isPeer(r.Store(name)) && (!w.Durable || r.Store(name).Durable) })
 	if ratio := w.Ratio("seglog", peer); !math.IsNaN(ratio) {
 		fmt.Printf("seglog beside the best peer (%s): %s\n", peer, figure(ratio))
 	}
 }
 
-func printEntry(r *result.Run, w *result.Row, e *result.Entry, durable bool) {
+func printEntry(r *result.Run, w *result.Row, e *result.Entry) {
 	name := e.Store
-	if durable && !r.Store(name).Durable {
+	if w.Durable && !r.Store(name).Durable {
 		name += " (*)"
 	}
 	if e.Error != "" {

@@ -57,8 +57,11 @@ type Row struct {
 	// Unit of the samples' values.
 	Unit string `json:"unit"`
 	// LowerIsBetter: the values are times or sizes, not rates.
-	LowerIsBetter bool     `json:"lower_is_better,omitempty"`
-	Entries       []*Entry `json:"entries"`
+	LowerIsBetter bool `json:"lower_is_better,omitempty"`
+	// Durable: what is acknowledged is to be on disk, and a store for which it
+	// is not is no peer here.
+	Durable bool     `json:"durable,omitempty"`
+	Entries []*Entry `json:"entries"`
 }
 
 // Entry is one store in one row: a sample for each round, or why there is none.
