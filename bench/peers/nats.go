@@ -47,7 +47,9 @@ type natsLog struct {
 	streams perTopic[jetstream.Stream]
 }
 
-const natsStartMax = 30 * time.Second
+// natsWaitMax bounds the start and each request, whose default of five seconds
+// is less than a thousand appenders may have to wait on a busy disk.
+const natsWaitMax = time.Minute
 
 func openNATS(always bool) func(string, bench.Setup) (engine.EventLog, error) {
 	return func(dir string, setup bench.Setup) (engine.EventLog, error) {
@@ -64,13 +66,13 @@ func openNATS(always bool) func(string, bench.Setup) (engine.EventLog, error) {
 		}
 		srv.Start()
 		n := &natsLog{base: base{"nats"}, server: srv}
-		if !srv.ReadyForConnections(natsStartMax) {
+		if !srv.ReadyForConnections(natsWaitMax) {
 			return nil, errors.Join(errors.New("nats: the server does not start"), n.Close())
 		}
 		if n.conn, err = nats.Connect("", nats.InProcessServer(srv)); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
-		if n.js, err = jetstream.New(n.conn); err != nil {
+		if n.js, err = jetstream.New(n.conn, jetstream.WithDefaultTimeout(natsWaitMax)); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
 		return n, nil
