@@ -30,15 +30,15 @@ vet: ## the code and tests of every platform compile and vet, without cgo
 		(cd $$m && CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./...); done; done
 
 fix: ## nothing that go fix would modernise
-	@set -e; for m in $(MODULES); do echo "go fix -diff $$m"; (cd $$m && $(GO) fix -diff ./...); done
+	@set -e; for m in $(MODULES); do echo "go fix -diff $$m"; (cd $$m && CGO_ENABLED=0 $(GO) fix -diff ./...); done
 
 staticcheck:
 	@set -e; for m in $(MODULES); do echo "staticcheck $$m"; \
-		(cd $$m && $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./...); done
+		(cd $$m && CGO_ENABLED=0 $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./...); done
 
 lint:
 	@set -e; for m in $(MODULES); do echo "golangci-lint $$m"; \
-		(cd $$m && $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
+		(cd $$m && CGO_ENABLED=0 $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
 
 race: ## all tests; the sweeps, which run elsewhere in full, take a sample
 	@set -e; for m in $(MODULES); do echo "go test -race $$m"; (cd $$m && CGO_ENABLED=1 $(GO) test -race -short ./...); done
