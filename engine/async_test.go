@@ -55,3 +55,37 @@ func TestAppendsJoinGroupThatIsLedInTheBackground(t *testing.T) {
 		_ = e.Close()
 	}
 }
+
+// The same where all callers append asynchronously: then it is the engine's own
+// background goroutine that joins, with the sync of SyncInterval.
+func TestIntervalSyncJoinsGroupThatIsLedInTheBackground(t *testing.T) {
+	e, err := engine.OpenEnv(env.OS(vfs.NewSim(1)), "sim", engine.Options{Sync: engine.SyncInterval, SyncEvery: 50 * time.Microsecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic, event := engine.MustTopic("t"), mustEvent(t, "k", 1)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 20_000 {
+				p := e.AppendAsync(context.Background(), topic, event)
+				if i%4 == 0 {
+					if _, err := p.Wait(context.Background()); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	closed := make(chan error)
+	go func() { closed <- e.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("Close does not end")
+	}
+}

@@ -31,9 +31,15 @@ type reader struct {
 	streak  int // blocks read one after another
 }
 
-// blockBuffers are for readers that read a block. A record that was lent is
-// not looked at any more when its reader is released.
+// blockBuffers are for readers that read a block.
 var blockBuffers = sync.Pool{New: func() any { return &segment.Buffer{} }}
+
+// leave is release while the caller may still look at the record that it was
+// lent last: a loop that was left early has asked for no next one.
+func (r *reader) leave() {
+	r.buf, r.ahead.taken = nil, nil
+	r.release()
+}
 
 // release gives back what the reader holds. It may be used again.
 func (r *reader) release() {
@@ -353,7 +359,8 @@ func (e *Engine) ReadRaw(ctx context.Context, topic Topic, opts ReadOptions) ite
 		if s == nil {
 			return
 		}
-		defer s.release()
+		done := s.leave // also where the caller's loop panics
+		defer func() { done() }()
 		var raw RawRecord
 		for {
 			ok, err := s.step(ctx, &raw)
@@ -361,7 +368,11 @@ func (e *Engine) ReadRaw(ctx context.Context, topic Topic, opts ReadOptions) ite
 				yield(RawRecord{}, fmt.Errorf("read topic %s: %w", topic, err))
 				return
 			}
-			if !ok || !yield(raw, nil) {
+			if !ok {
+				done = s.release
+				return
+			}
+			if !yield(raw, nil) {
 				return
 			}
 		}

@@ -37,6 +37,8 @@ const (
 	// runStoredBytes and runRawBytes bound a run of more than one block.
 	runStoredBytes = 32 << 10
 	runRawBytes    = 64 << 10
+	// aheadBlockBytes is the largest block that is read ahead.
+	aheadBlockBytes = 256 << 10
 )
 
 // aheadRuns is how many runs are under way at most: one for each processor,
@@ -132,7 +134,7 @@ func (r *reader) nextRun(v *diskView, id, until uint64) *blockRun {
 	var stored, raw int64
 	v.index.Snapshot().Ascend(id, func(n index.Entry) bool {
 		b := entryBlock(r.t.place, &n)
-		if n.Span || lostBlock(b) || n.First > until {
+		if n.Span || lostBlock(b) || n.First > until || b.Raw > aheadBlockBytes {
 			return false
 		}
 		if k := len(run.blocks); k > 0 {

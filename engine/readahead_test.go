@@ -126,3 +126,34 @@ func TestLongReadsBesideCompaction(t *testing.T) {
 	}
 	readers.Wait()
 }
+
+// A loop that is left with break has not asked for the next step: what it was
+// lent last stays as it is.
+func TestRawRecordStaysAfterBreak(t *testing.T) {
+	dir, opts := longTopic(t, 3000)
+	e, err := engine.Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	topic := engine.MustTopic("long")
+	for range 50 {
+		var kept engine.RawRecord
+		for r, err := range e.ReadRaw(t.Context(), topic, engine.ReadOptions{After: 100}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = r
+			break
+		}
+		was := string(kept.Payload)
+		for _, err := range e.Read(t.Context(), topic, engine.ReadOptions{After: 2000, Limit: 1}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if string(kept.Payload) != was {
+			t.Fatalf("event %d was %.10q, and is %.10q after a read of something else", kept.ID, was, kept.Payload)
+		}
+	}
+}

@@ -253,7 +253,7 @@ func (e *Engine) replay(l *loadedManifest, o wal.ScanOptions, confirm func() err
 			return wal.ScanResult{}, err
 		}
 	}
-	r := &replayer{e: e, salvage: o.Salvage}
+	r := &replayer{e: e, salvage: o.Salvage, whole: o.Salvage}
 	var read []wal.Frame
 	scan, err := wal.Scan(e.walConfig(), l.state.checkpoint, o, func(f wal.Frame) error {
 		if err := l.checkEvidence(&f.Header); err != nil && !o.Salvage {
@@ -278,7 +278,13 @@ func (e *Engine) replay(l *loadedManifest, o wal.ScanOptions, confirm func() err
 	e.report.Frames, e.report.Events = scan.Frames, r.events
 	e.report.TornBytes, e.report.TornFile, e.report.TornOffset = scan.TornBytes, scan.TornFile, scan.TornOffset
 	e.report.Unknown = append(append(e.report.Unknown, scan.Foreign...), scan.Unknown...)
-	return scan, e.checkCursors()
+	beyond := e.cursorsBeyond()
+	if o.Salvage {
+		e.report.Damage = append(append(e.report.Damage, r.lost...), beyond...)
+	} else if len(beyond) > 0 {
+		return scan, beyond[0]
+	}
+	return scan, nil
 }
 
 // check says whether a topic's facts agree with one another.
@@ -365,16 +371,18 @@ func (e *Engine) checkTail(l *loadedManifest, scan *wal.ScanResult) error {
 	return nil
 }
 
-// checkCursors: a cursor beyond its topic's end is damage, and not clamped.
-func (e *Engine) checkCursors() error {
-	for num, t := range e.byNum {
+// cursorsBeyond returns the cursors beyond their topics' ends: they are damage,
+// and not clamped.
+func (e *Engine) cursorsBeyond() (beyond []*CorruptError) {
+	for _, num := range sortedKeys(e.byNum) {
+		t := e.byNum[num]
 		for _, c := range e.cursors.List(num) {
 			if latest := t.latest.Load(); c.ID > latest {
-				return &CorruptError{Topic: t.name.name, File: "wal", Reason: fmt.Sprintf("the cursor of consumer %q is at event %d, the latest is %d", c.Consumer, c.ID, latest)}
+				beyond = append(beyond, &CorruptError{Topic: t.name.name, File: "wal", Reason: fmt.Sprintf("the cursor of consumer %q is at event %d, the latest is %d", c.Consumer, c.ID, latest)})
 			}
 		}
 	}
-	return nil
+	return beyond
 }
 
 // recoverDirty makes the log of a process that did not end in order safe to
@@ -499,7 +507,9 @@ func parseSegmentName(name string) (id segment.Identity, ok bool) {
 type replayer struct {
 	e       *Engine
 	salvage bool
-	known   bool // the cursors know of the frame
+	whole   bool            // salvage: of a log that nobody writes to
+	lost    []*CorruptError // whole: records of topics whose names were lost
+	known   bool            // the cursors know of the frame
 	events  uint64
 }
 
@@ -522,12 +532,43 @@ func (r *replayer) frame(f *wal.Frame) error {
 	rest := f.Payload
 	for len(rest) > 0 {
 		t, body, next, _ := cutRecord(rest) // checked
+		if num, ok := r.nameless(t, body); ok {
+			r.lose(f, num, t, body, &position)
+			rest = next
+			continue
+		}
 		if err := r.apply(t, body, &position); err != nil {
 			return &CorruptError{File: f.File, Offset: f.Offset, Reason: fmt.Sprintf("frame at LSN %d: %v", f.Start, err)}
 		}
 		rest = next
 	}
 	return nil
+}
+
+// nameless says whether a record is about a topic that is not known because a
+// damaged frame has taken its creation record, and gives the topic's number.
+func (r *replayer) nameless(t recordType, body []byte) (num uint64, ok bool) {
+	if !r.whole || t == recordCreate {
+		return 0, false
+	}
+	if t == recordCursor {
+		entry, _, err := cursor.DecodeEntry(body)
+		return entry.Topic, err == nil && r.e.byNum[entry.Topic] == nil
+	}
+	p, _, err := parsePlace(body)
+	return p.topic, err == nil && r.e.byNum[p.topic] == nil
+}
+
+// lose notes what is lost with a topic's name.
+func (r *replayer) lose(f *wal.Frame, num uint64, t recordType, body []byte, position *uint64) {
+	bad := &CorruptError{
+		File: f.File, Offset: f.Offset, Reason: fmt.Sprintf("record of topic %d, whose name was lost to damage", num),
+	}
+	if run, err := parseRun(body); t == recordRun && err == nil {
+		bad.FirstID, bad.LastID = EventID(run.first), EventID(run.first+uint64(run.count)-1)
+		*position += uint64(run.count)
+	}
+	r.lost = append(r.lost, bad)
 }
 
 // check verifies all events of a frame.
@@ -537,6 +578,9 @@ func (r *replayer) check(f *wal.Frame) error {
 		t, body, next, err := cutRecord(rest)
 		if err != nil {
 			return err
+		}
+		if t == 0 || t > recordBegin {
+			return fmt.Errorf("%w: record type %d", ErrVersion, t)
 		}
 		if t == recordRun {
 			run, err := parseRun(body)
