@@ -29,7 +29,7 @@ func (b *blockBuilder) reset(p place) {
 
 func (b *blockBuilder) empty() bool { return b.block.First == 0 }
 
-// fits says whether one more event leaves the raw bytes below most. A block of
+// fits says whether one more event leaves the raw bytes within most. A block of
 // less than 16 KiB is worth aiming at: for those s2 has a smaller hash table,
 // which made it a tenth faster and its output a twentieth smaller.
 func (b *blockBuilder) fits(encoded []byte, most int) bool {

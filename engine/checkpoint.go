@@ -479,7 +479,7 @@ func (e *Engine) kickCheckpoint() {
 }
 
 // maybeCheckpoint starts a checkpoint where the tails or the WAL are half
-// full. The caller leads.
+// full.
 func (e *Engine) maybeCheckpoint() {
 	if e.tailBytes.Load() < e.opts.TailBytes/checkpointShare && e.wal.Used() < e.opts.WALBytes/2 {
 		return

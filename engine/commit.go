@@ -87,7 +87,7 @@ type group struct {
 	err     error         // the outcome; valid once it is known
 	done    chan struct{} // closed when the outcome is known; nil: nobody asked for it
 	turn    chan turn     // buffered: tells the leader, once
-	led     bool          // a caller leads it, or will
+	led     bool          // somebody leads it, or will: a caller, or a goroutine of the engine's
 	callers int64         // who wait, the leader included
 }
 
@@ -100,7 +100,7 @@ const (
 )
 
 type committer struct {
-	mu           sync.Mutex // guards the fields below, and what topicState says
+	mu           sync.Mutex // guards the fields up to the next blank line, and what topicState says
 	queue        []*group   // in order; the last one takes what comes
 	committing   *group     // the last one taken off the queue, where it is not finished yet
 	queuedBytes  int64
@@ -113,17 +113,13 @@ type committer struct {
 	spareOps     []op          // of one that somebody may still look at
 	idle         chan struct{} // closed when nothing is queued; nil: nobody asks
 
-	// Gathering, see gather.
+	// Gathering, see gather. Who leads owns these.
 	arrived    atomic.Int64 // callers waiting in the first group
 	target     int64        // how many of them the next leader waits for
 	gatherSkip int
 	gatherMiss int
-	syncNanos  int64 // a running mean; leaders only
-
-	// crowded: a crowd is about to want every processor, see flush.makeWay.
-	crowded atomic.Bool
-
-	buf wal.Buffer // leaders only
+	syncNanos  int64 // a running mean
+	buf        wal.Buffer
 
 	// inOrder is held from the moment that a group's outcome is known until it
 	// is published: the next group may be written meanwhile, but no more.
@@ -198,12 +194,23 @@ func (e *Engine) awaitTurn(ctx context.Context, g *group) error {
 		case <-ended:
 		}
 	}
+	if t, ok := e.standIn(g); ok {
+		return e.take(g, t)
+	}
+	return fmt.Errorf("%w; the change may or may not be kept", ctx.Err())
+}
+
+// standIn has a goroutine lead g in the caller's place, unless the caller's turn
+// has come. As long as it has not, the log is not idle, and Close waits.
+func (e *Engine) standIn(g *group) (t turn, ok bool) {
+	e.c.mu.Lock()
+	defer e.c.mu.Unlock()
 	select {
 	case t := <-g.turn:
-		return e.take(g, t)
+		return t, true
 	default:
 		e.goroutines.Go(func() { _ = e.take(g, <-g.turn) }) // the others get the error from the group
-		return fmt.Errorf("%w; the change may or may not be kept", ctx.Err())
+		return 0, false
 	}
 }
 
@@ -572,7 +579,6 @@ func (e *Engine) handOverLocked() {
 	c := &e.c
 	if len(c.queue) == 0 {
 		c.leading = false
-		c.crowded.Store(false)
 		if c.idle != nil {
 			close(c.idle)
 			c.idle = nil
@@ -630,11 +636,9 @@ func (e *Engine) commit(g *group) error {
 	}
 	if e.opts.Sync == SyncAlways || g.sync {
 		start := time.Now()
-		e.c.crowded.Store(false)
 		e.walMu.Lock()
 		err := e.wal.Sync()
 		e.walMu.Unlock()
-		e.c.crowded.Store(g.callers > 1 && e.opts.Sync == SyncAlways)
 		if err != nil {
 			return e.fail(fmt.Errorf("sync write-ahead log: %w", err))
 		}

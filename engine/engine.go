@@ -20,8 +20,8 @@ import (
 // Engine is an open segmented log. See the package documentation for what it
 // promises.
 //
-// Locks are taken in this order: committer.inOrder, checkpointMu, committer.mu,
-// publishMu, topicsMu. walMu is taken with no other but checkpointMu. Reads and
+// Locks are taken in this order: follower.mu or checkpointMu or
+// committer.inOrder, then committer.mu, publishMu, topicsMu. walMu is taken with no other but checkpointMu. Reads and
 // subscriptions take none of them but topicsMu, to look a topic up.
 type Engine struct {
 	// Constant after Open.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"time"
 
 	"github.com/seglog/seglog/index"
 	"github.com/seglog/seglog/segment"
@@ -352,28 +351,14 @@ func (w *flush) writeBlock(f *flushedTopic, seg *openSegment) error {
 	return nil
 }
 
-// makeWay lets appenders go first. Between two blocks a checkpoint has nothing
-// in hand that others wait for, and left to itself the scheduler would let it
-// keep a processor for ten milliseconds. A crowd leaves the processors idle
-// while its group is synced, and wants all of them as soon as that is done: so
-// that is when blocks are made, as long as memory for tails is not short.
+// makeWay lets appenders that are ready to run go first. Between two blocks a
+// checkpoint has nothing in hand that others wait for, and left to itself the
+// scheduler would let it keep a processor for ten milliseconds.
 func (w *flush) makeWay() {
-	e := w.e
-	if e.env.Inline {
-		return
-	}
-	runtime.Gosched()
-	if !e.c.crowded.Load() {
-		return
-	}
-	start := time.Now()
-	for e.c.crowded.Load() && e.tailBytes.Load() < e.opts.TailBytes/2 && time.Since(start) < makeWayMax {
+	if !w.e.env.Inline {
 		runtime.Gosched()
 	}
 }
-
-// makeWayMax bounds how long a block of a checkpoint waits for a crowd.
-const makeWayMax = 200 * time.Microsecond
 
 // openSegment opens the topic's last segment for more, or makes a new one.
 func (w *flush) openSegment(f *flushedTopic, fresh bool) (*openSegment, error) {

@@ -74,7 +74,8 @@ type Options struct {
 	// TailBytes bounds the events in memory that are not yet in segment files;
 	// appends wait above it. Default 64 MiB.
 	TailBytes int64
-	// PendingBytes bounds asynchronous appends in flight; default 16 MiB.
+	// PendingBytes bounds appends in flight, asynchronous ones above all;
+	// default 16 MiB.
 	PendingBytes int64
 	// TailPolicy says what opening does with a torn write; default [TailReport].
 	TailPolicy TailPolicy

@@ -44,10 +44,10 @@ func (r *reader) leave() {
 // release gives back what the reader holds. It may be used again.
 func (r *reader) release() {
 	r.ahead.drop()
-	if r.buf != nil {
+	if r.buf != nil && r.buf.Cap() <= roomBytesMax {
 		blockBuffers.Put(r.buf)
-		r.buf = nil
 	}
+	r.buf = nil
 	r.it, r.chunks, r.streak = eventIter{id: 1}, nil, 0
 }
 
@@ -329,8 +329,8 @@ func (s *scan) step(ctx context.Context, raw *RawRecord) (bool, error) {
 	return true, nil
 }
 
-// Read implements [EventLog]. Memory does not grow with the range: one block
-// is held at a time.
+// Read implements [EventLog]. Memory does not grow with the range: a block is
+// held at a time, and in a long read a few more, which are read ahead.
 func (e *Engine) Read(ctx context.Context, topic Topic, opts ReadOptions) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		var own owner

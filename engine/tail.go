@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// chunk is the events of one append: they stand in one buffer, which the tail
-// owns, as they stand in the WAL.
+// chunk is consecutive events of a topic, those of one append or of a group's
+// appends: they stand in memory, which the tail owns, as they stand in the WAL.
 type chunk struct {
 	first    uint64 // id
 	position uint64 // of the first event

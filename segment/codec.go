@@ -121,6 +121,9 @@ type Buffer struct {
 	raw    []byte // decompressed
 }
 
+// Cap is how much memory the buffer holds, in bytes.
+func (b *Buffer) Cap() int { return cap(b.stored) + cap(b.raw) }
+
 // RunBuffer is room for one run of blocks at a time, used again and again. The
 // zero RunBuffer is ready.
 type RunBuffer struct {
