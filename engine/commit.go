@@ -106,6 +106,7 @@ type committer struct {
 	queuedBytes  int64
 	leading      bool // somebody writes
 	closed       bool
+	full         bool  // there was no space for the last events
 	failed       error // the cause, once the log has failed
 	nextPosition uint64
 	nextTopic    uint64
@@ -254,7 +255,7 @@ func (e *Engine) enqueue(ctx context.Context, ops []op, wait bool) (*group, part
 		}
 	}
 	defer c.mu.Unlock()
-	g := e.lastGroupLocked(size)
+	g := e.lastGroupLocked(size, bytes > 0)
 	for i := range ops {
 		o := &ops[i]
 		e.assignLocked(o)
@@ -431,11 +432,18 @@ func (e *Engine) assignLocked(o *op) {
 	}
 }
 
-// lastGroupLocked returns the group that takes the next change.
-func (e *Engine) lastGroupLocked(size int64) *group {
+// lastGroupLocked returns the group that takes the next change. As long as the
+// disk is full, events do not share one with what needs none: that may use the
+// WAL's reserve.
+func (e *Engine) lastGroupLocked(size int64, events bool) *group {
 	c := &e.c
 	if n := len(c.queue); n > 0 {
 		g := c.queue[n-1]
+		if c.full && g.size > 0 && events != (g.bytes > 0) {
+			g = &group{}
+			c.queue = append(c.queue, g)
+			return g
+		}
 		if g.size == 0 || g.size+size <= min(groupBytes, e.opts.walCommitBytes()) {
 			return g
 		}
@@ -523,8 +531,12 @@ func (e *Engine) finish(g *group, err error) error {
 	c := &e.c
 	c.inOrder.Lock() // the group before is published
 	c.mu.Lock()
-	if errors.Is(err, ErrNoSpace) {
+	switch {
+	case errors.Is(err, ErrNoSpace):
+		c.full = true
 		e.rollBackLocked(err)
+	case g.bytes > 0:
+		c.full = false
 	}
 	c.target = g.callers + c.arrived.Load()
 	c.waking.Store(true)
@@ -597,10 +609,26 @@ func (e *Engine) handOverLocked() {
 }
 
 // rollBackLocked takes back what was assigned to changes that were not
-// written, those behind them included: nothing of them is on disk.
+// written, those behind them included: nothing of them is on disk. Groups that
+// need nothing of that, moves of cursors above all, stay in the queue.
 func (e *Engine) rollBackLocked(err error) {
 	c := &e.c
-	for _, g := range c.queue {
+	e.publishMu.Lock()
+	defer e.publishMu.Unlock()
+	e.topicsMu.RLock()
+	for _, t := range e.byNum {
+		t.assigned, t.assignedLow, t.created = t.latest.Load(), t.low.Load(), t.known
+	}
+	e.topicsMu.RUnlock()
+	c.nextPosition = e.visible.Load() + 1
+
+	queue := c.queue
+	c.queue = nil
+	for _, g := range queue {
+		if g.stands() {
+			c.queue = append(c.queue, g)
+			continue
+		}
 		c.queuedBytes -= g.bytes
 		g.err = err
 		if g.led {
@@ -610,17 +638,34 @@ func (e *Engine) rollBackLocked(err error) {
 			close(g.done)
 		}
 	}
-	clear(c.queue)
-	c.queue = c.queue[:0]
 	c.arrived.Store(0)
-	e.publishMu.Lock()
-	defer e.publishMu.Unlock()
-	e.topicsMu.RLock()
-	defer e.topicsMu.RUnlock()
-	for _, t := range e.byNum {
-		t.assigned, t.assignedLow, t.created = t.latest.Load(), t.low.Load(), t.known
+	if len(c.queue) > 0 {
+		c.arrived.Store(c.queue[0].callers)
 	}
-	c.nextPosition = e.visible.Load() + 1
+}
+
+// stands says whether g's changes are right for topics as they are durable, and
+// has compactions count again. The caller holds committer.mu and publishMu, and
+// has taken everything back.
+func (g *group) stands() bool {
+	for i := range g.ops {
+		o := &g.ops[i]
+		latest := o.t.latest.Load()
+		switch {
+		case !o.t.known, o.create:
+			return false
+		case o.kind == opCursor && (o.deleted || o.id <= latest):
+		case o.kind == opTrim && o.id <= latest:
+		default:
+			return false
+		}
+	}
+	for i := range g.ops {
+		if o := &g.ops[i]; o.kind == opTrim {
+			o.t.assignedLow = max(o.t.assignedLow, o.id+1)
+		}
+	}
+	return true
 }
 
 // commit writes g as one frame, and syncs it as the policy says.
