@@ -199,7 +199,8 @@ func (a *appender) appended(topic engine.Topic, first, last engine.EventID) erro
 	if a.print == nil || a.summary {
 		return nil
 	}
-	for id := first; id <= last; id++ {
+	for n := range uint64(last-first) + 1 { // not up to last, behind which there may be no id
+		id := first + engine.EventID(n)
 		if err := a.print.answer(id, idRow{topic, id}); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"syscall"
@@ -314,4 +315,23 @@ func FuzzEnvelope(f *testing.F) {
 			t.Fatalf("got %+v, %v; want %+v", again, err, l)
 		}
 	})
+}
+
+// fullPipe takes so many bytes and no more.
+type fullPipe int
+
+func (p *fullPipe) Write(b []byte) (int, error) {
+	if *p -= fullPipe(len(b)); *p < 0 {
+		return 0, io.ErrShortWrite
+	}
+	return len(b), nil
+}
+
+func TestAppendPrintsTheHighestIDOnce(t *testing.T) {
+	pipe := fullPipe(1000)
+	a := appender{print: newPrinter(&pipe, false)}
+	check(t, a.appended(engine.MustTopic("jobs"), math.MaxUint64-1, math.MaxUint64))
+	if a.count != 2 || pipe != 1000-2*21 {
+		t.Errorf("counted %d events, %d bytes are left of 1000", a.count, pipe)
+	}
 }
