@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -36,6 +37,29 @@ type CopyReport struct {
 	Topics, Events uint64
 	// Copied events and Cursors were written; the rest was there already.
 	Copied, Cursors uint64
+	// Clamped cursors were beyond the latest event: see [ClampCursors].
+	Clamped uint64
+	// Unlisted: the source cannot list topics that have cursors and no events,
+	// so that these cursors were not copied.
+	Unlisted bool
+}
+
+// CopyOption changes what a [Copy] does.
+type CopyOption func(*copier)
+
+// ClampCursors copies a cursor that is beyond its topic's latest event, as the
+// logs of the original may have, as a cursor at the latest event; without it,
+// such a source is refused. It calls each, if that is not nil, for each of them.
+func ClampCursors(each func(ClampedCursor)) CopyOption {
+	return func(c *copier) { c.clamp, c.clamped = true, each }
+}
+
+// ClampedCursor is a cursor that is beyond its topic's latest event.
+type ClampedCursor struct {
+	Topic    engine.Topic
+	Consumer engine.ConsumerID
+	// Cursor is what the source has, Latest is what the target gets.
+	Cursor, Latest engine.EventID
 }
 
 // CopyProgress says how far a [Copy] is.
@@ -67,13 +91,21 @@ type CopyProgress struct {
 // where that happens while it reads; with [*engine.ConflictError] where somebody
 // else appends to the target.
 //
+// Cursors on topics without events are copied too, where the source has
+// CursorTopics, as all backends of this module do; else the report says so. A
+// cursor beyond its topic's latest event, which no log of this module lets
+// anybody set, is refused with [engine.ErrBeyondLatest] before anything is
+// written, unless [ClampCursors] says otherwise.
+//
 // Positions are not carried: the copy has those that its own commits get, topic
-// after topic. Nor is a cursor at 0 on a topic that nothing was ever appended
-// to, which no backend lists. A target in files keeps a payload with line
+// after topic. A target in files keeps a payload with line
 // breaks on one line, and is compared without the white space between its
 // tokens; an SQLite target refuses ids above the signed 64-bit range.
-func Copy(ctx context.Context, from, to engine.EventLog, progress func(CopyProgress)) (CopyReport, error) {
+func Copy(ctx context.Context, from, to engine.EventLog, progress func(CopyProgress), opts ...CopyOption) (CopyReport, error) {
 	c := copier{from: from, to: to, progress: progress}
+	for _, opt := range opts {
+		opt(&c)
+	}
 	d, err := to.Describe(ctx)
 	if err != nil {
 		return c.report, fmt.Errorf("copy: target: %w", err)
@@ -92,6 +124,8 @@ type copier struct {
 	from, to engine.EventLog
 	oneLine  bool // the target keeps a payload on one line
 	progress func(CopyProgress)
+	clamp    bool                // cursors beyond latest are copied as latest
+	clamped  func(ClampedCursor) // or nil
 	report   CopyReport
 	topics   []topicCopy // sorted by name
 	copied   uint64      // events that the target has; those of earlier copies too
@@ -109,7 +143,7 @@ type topicCopy struct {
 
 // plan notes what there is to copy.
 func (c *copier) plan(ctx context.Context) error {
-	topics, err := c.from.Topics(ctx)
+	topics, err := c.sourceTopics(ctx)
 	if err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
@@ -122,9 +156,54 @@ func (c *copier) plan(ctx context.Context) error {
 		if t.first, t.latest, err = bounds(ctx, c.from, topic); err != nil {
 			return fmt.Errorf("source: %w", err)
 		}
+		if err := c.checkCursors(&t); err != nil {
+			return fmt.Errorf("source: %w", err)
+		}
 		c.topics = append(c.topics, t)
-		c.report.Topics++
+		if t.latest > 0 {
+			c.report.Topics++
+		}
 		c.report.Events += uint64(t.latest + 1 - t.first)
+	}
+	return nil
+}
+
+// sourceTopics are the topics that have events, had some, or have cursors.
+func (c *copier) sourceTopics(ctx context.Context) ([]engine.Topic, error) {
+	withCursors, err := CursorTopics(ctx, c.from)
+	if errors.Is(err, errors.ErrUnsupported) {
+		c.report.Unlisted, err = true, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	topics, err := c.from.Topics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	topics = append(topics, withCursors...)
+	slices.SortFunc(topics, func(a, b engine.Topic) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(topics), nil
+}
+
+// checkCursors finds the cursors that no log takes.
+func (c *copier) checkCursors(t *topicCopy) error {
+	for i := range t.consumers {
+		had := &t.consumers[i]
+		if had.Cursor <= t.latest {
+			continue
+		}
+		if !c.clamp {
+			return fmt.Errorf("%w: the cursor of consumer %q on topic %s is at event %d, and the latest is event %d; "+
+				"to copy such cursors as ones at the latest event, give seglog copy --clamp-cursors (adapter.ClampCursors), "+
+				"or move this one back in the source",
+				engine.ErrBeyondLatest, had.Consumer, t, had.Cursor, t.latest)
+		}
+		c.report.Clamped++
+		if c.clamped != nil {
+			c.clamped(ClampedCursor{t.Topic, had.Consumer, had.Cursor, t.latest})
+		}
+		had.Cursor = t.latest
 	}
 	return nil
 }
@@ -147,6 +226,10 @@ func (c *copier) check(ctx context.Context) error {
 		t := &c.topics[i]
 		if err := c.checkTopic(ctx, t); err != nil {
 			return err
+		}
+		if t.copied == 0 && t.first-1 > math.MaxInt64 {
+			return fmt.Errorf("target: topic %s: %w: a topic can begin behind event %d at most, and this one ends at event %d",
+				t, engine.ErrTooLarge, int64(math.MaxInt64), t.latest)
 		}
 		if needed := len(t.consumers) > 0 || t.copied == 0 && t.first > 1; needed && !restores {
 			return fmt.Errorf("target: topic %s begins at event %d and has %d consumers, and this kind of log cannot restore either: %w",
@@ -407,4 +490,17 @@ func Consumers(ctx context.Context, log engine.EventLog, topic engine.Topic) ([]
 		return nil, fmt.Errorf("list the consumers of topic %s: this kind of log cannot: %w", topic, errors.ErrUnsupported)
 	}
 	return lister.Consumers(ctx, topic)
+}
+
+// CursorTopics lists the topics that have cursors, sorted by name, also those
+// that nothing was ever appended to. A log that cannot is refused with
+// [errors.ErrUnsupported].
+func CursorTopics(ctx context.Context, log engine.EventLog) ([]engine.Topic, error) {
+	lister, ok := log.(interface {
+		CursorTopics(ctx context.Context) ([]engine.Topic, error)
+	})
+	if !ok {
+		return nil, fmt.Errorf("list the topics with cursors: this kind of log cannot: %w", errors.ErrUnsupported)
+	}
+	return lister.CursorTopics(ctx)
 }

@@ -59,6 +59,6 @@ func ExampleCopy() {
 	}
 	defer to.Close()
 	report, err := adapter.Copy(ctx, from, to, nil)
-	fmt.Printf("%+v %v\n", report, err)
-	// Output: {Topics:1 Events:1 Copied:1 Cursors:0} <nil>
+	fmt.Println(report.Topics, report.Events, report.Copied, report.Cursors, err)
+	// Output: 1 1 1 0 <nil>
 }

@@ -446,6 +446,24 @@ func (e *Engine) Consumers(ctx context.Context, topic Topic) ([]ConsumerInfo, er
 	return infos, nil
 }
 
+// CursorTopics returns the topics that have cursors, sorted by name, also those
+// that nothing was ever appended to.
+func (e *Engine) CursorTopics(ctx context.Context) ([]Topic, error) {
+	if err := errors.Join(e.ready(ctx), e.poll()); err != nil {
+		return nil, fmt.Errorf("list topics with cursors: %w", err)
+	}
+	var topics []Topic
+	e.topicsMu.RLock()
+	for name, t := range e.byName {
+		if _, ok := e.cursors.Min(t.topic); ok {
+			topics = append(topics, name)
+		}
+	}
+	e.topicsMu.RUnlock()
+	slices.SortFunc(topics, func(a, b Topic) int { return strings.Compare(a.name, b.name) })
+	return topics, nil
+}
+
 // Describe implements [EventLog].
 func (e *Engine) Describe(ctx context.Context) (Description, error) {
 	if err := e.ready(ctx); err != nil {

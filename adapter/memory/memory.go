@@ -409,6 +409,22 @@ func (l *Log) Consumers(ctx context.Context, topic engine.Topic) ([]engine.Consu
 	return infos, nil
 }
 
+// CursorTopics returns the topics that have cursors, sorted by name, also those
+// that nothing was ever appended to.
+func (l *Log) CursorTopics(ctx context.Context) ([]engine.Topic, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readyLocked(ctx); err != nil {
+		return nil, fmt.Errorf("list topics with cursors: %w", err)
+	}
+	var topics []engine.Topic
+	for key := range l.cursors {
+		topics = append(topics, key.topic)
+	}
+	slices.SortFunc(topics, func(a, b engine.Topic) int { return cmp.Compare(a.String(), b.String()) })
+	return slices.Compact(topics), nil
+}
+
 // DeleteCursor forgets a consumer of topic; one that has no cursor is fine.
 func (l *Log) DeleteCursor(ctx context.Context, topic engine.Topic, consumer engine.ConsumerID) error {
 	if err := validate(topic, consumer); err != nil {

@@ -294,6 +294,16 @@ func (c *conn) consumer(topic engine.Topic, stmt *driver.Stmt) (info engine.Cons
 	}, nil
 }
 
+// CursorTopics returns the topics that have cursors, sorted by name, also those
+// that nothing was ever appended to.
+func (l *Log) CursorTopics(ctx context.Context) ([]engine.Topic, error) {
+	topics, err := l.topics(ctx, "SELECT DISTINCT topic FROM consumers ORDER BY topic")
+	if err != nil {
+		return topics, fmt.Errorf("list topics with cursors: %w", err)
+	}
+	return topics, nil
+}
+
 // Latest returns the highest id ever assigned in topic, if there is one.
 func (l *Log) Latest(ctx context.Context, topic engine.Topic) (id engine.EventID, ok bool, err error) {
 	if err := topic.Validate(); err != nil {
@@ -312,9 +322,17 @@ func (l *Log) Latest(ctx context.Context, topic engine.Topic) (id engine.EventID
 
 // Topics returns every topic that was ever appended to, sorted by name.
 func (l *Log) Topics(ctx context.Context) ([]engine.Topic, error) {
-	var topics []engine.Topic
-	err := l.pool.with(ctx, func(c *conn) error {
-		return c.query("SELECT topic FROM topic_heads WHERE last_id <> 0 ORDER BY topic", func(stmt *driver.Stmt) (bool, error) {
+	topics, err := l.topics(ctx, "SELECT topic FROM topic_heads WHERE last_id <> 0 ORDER BY topic")
+	if err != nil {
+		return topics, fmt.Errorf("list topics: %w", err)
+	}
+	return topics, nil
+}
+
+// topics are the names that sql selects.
+func (l *Log) topics(ctx context.Context, sql string) (topics []engine.Topic, err error) {
+	err = l.pool.with(ctx, func(c *conn) error {
+		return c.query(sql, func(stmt *driver.Stmt) (bool, error) {
 			topic, err := engine.NewTopic(stmt.ColumnText(0))
 			if err != nil {
 				return false, fmt.Errorf("%w: a stored topic: %w", engine.ErrEncoding, err)
@@ -324,7 +342,7 @@ func (l *Log) Topics(ctx context.Context) ([]engine.Topic, error) {
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
+		return nil, err
 	}
 	return topics, nil
 }

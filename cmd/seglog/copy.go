@@ -19,6 +19,7 @@ const copyEventBytesMax = 128 << 20
 
 func newCopy(a *app) *cobra.Command {
 	var from, to string
+	var clamp bool
 	cmd := &cobra.Command{
 		Use:   "copy --from BACKEND:LOCATION --to BACKEND:LOCATION",
 		Short: "Copy a log into one of another kind",
@@ -33,6 +34,11 @@ it has seen that this is a copy of the first. A log that holds anything else is
 refused, and nothing is written to it. Where events were compacted away in the
 first log meanwhile, compact the second one up to the same id before going on.
 
+A cursor beyond its topic's latest event, which the original of the file and the
+SQLite log lets consumers have, is refused before anything is written; with
+--clamp-cursors it is copied as a cursor at the latest event, and standard error
+says so.
+
 Events get the positions of their new log, topic after topic. A log in files
 keeps payloads with line breaks on one line.`,
 		Example: `  seglog copy --from sqlite:.harn/events.sqlite --to segment:.harn/events.seglog`,
@@ -40,6 +46,7 @@ keeps payloads with line breaks on one line.`,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "the log to copy, as `backend:location`")
 	cmd.Flags().StringVar(&to, "to", "", "the log to copy to, as `backend:location`")
+	cmd.Flags().BoolVar(&clamp, "clamp-cursors", false, "copy cursors beyond the latest event as cursors at the latest event")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if a.choice.dir+a.choice.path+a.choice.backend != "" {
 			return usagef("copy has --from and --to in the place of --backend, --dir and --path")
@@ -54,7 +61,11 @@ keeps payloads with line breaks on one line.`,
 			return err
 		}
 		defer closeLog(target, &err)
-		return a.copy(cmd.Context(), source, target)
+		var opts []adapter.CopyOption
+		if clamp {
+			opts = append(opts, adapter.ClampCursors(a.clamped))
+		}
+		return a.copy(cmd.Context(), source, target, opts...)
 	}
 	return cmd
 }
@@ -80,7 +91,7 @@ func (a *app) openNamed(flag, value string, mode openMode) (engine.EventLog, err
 	return a.open(config, mode)
 }
 
-func (a *app) copy(ctx context.Context, source, target engine.EventLog) error {
+func (a *app) copy(ctx context.Context, source, target engine.EventLog, opts ...adapter.CopyOption) error {
 	progress := newProgress(a.streams)
 	report, err := adapter.Copy(ctx, source, target, func(p adapter.CopyProgress) {
 		done := "copied"
@@ -88,7 +99,7 @@ func (a *app) copy(ctx context.Context, source, target engine.EventLog) error {
 			done = "compared"
 		}
 		progress.say("%s: %d of %d events %s", p.Topic, p.Done, p.Total, done)
-	})
+	}, opts...)
 	progress.clear()
 	if errors.Is(err, context.Canceled) {
 		return interruption(fmt.Sprintf("interrupted after %s; run it again to go on", plural(report.Copied, "event")))
@@ -96,11 +107,19 @@ func (a *app) copy(ctx context.Context, source, target engine.EventLog) error {
 	if err != nil {
 		return err
 	}
-	row := copyRow(report)
+	if report.Unlisted {
+		fmt.Fprintln(a.err, "seglog: warning: cursors on topics without events were not copied, since the source cannot list them")
+	}
+	row := copyRow{report.Topics, report.Events, report.Copied, report.Cursors, report.Clamped}
 	if a.print.json {
 		return a.print.row(row)
 	}
 	return a.print.line(row.String())
+}
+
+func (a *app) clamped(c adapter.ClampedCursor) {
+	fmt.Fprintf(a.err, "seglog: the cursor of consumer %q on topic %s is at event %d in the source and, being beyond the latest event, at %d in the copy\n",
+		c.Consumer, c.Topic, c.Cursor, c.Latest)
 }
 
 // copyRow is what was copied; topics and events are all that both logs hold.
@@ -109,6 +128,7 @@ type copyRow struct {
 	Events  uint64 `json:"events"`
 	Copied  uint64 `json:"copied"`
 	Cursors uint64 `json:"cursors"`
+	Clamped uint64 `json:"clamped,omitempty"`
 }
 
 func (r copyRow) String() string {

@@ -60,6 +60,18 @@ func TestCopyPrintsWhatItDid(t *testing.T) {
 	s.run("", "copy --from segment:log --to file:a:b").must(statusFailed).prints("").says("the logs differ", "up to 5 in the target, and up to 4 in the source")
 }
 
+func TestCopyClampsCursorsWhereItIsTold(t *testing.T) {
+	s := newEngineShell(t)
+	s.run("1\n", "append jobs --quiet --backend file -C a").must(statusOK)
+	cursor := `{"topic":"jobs","consumer_id":"c","cursor":5,"updated_at_ms":1}`
+	check(t, os.WriteFile(filepath.Join(s.dir, "a/consumers/jobs__c.json"), []byte(cursor), 0o600))
+	s.run("", "copy --from file:a --to segment:b").must(statusFailed).prints("").says("event 5", "--clamp-cursors")
+	s.run("", "copy --from file:a --to segment:b --clamp-cursors").must(statusOK).
+		prints("{\"topics\":1,\"events\":1,\"copied\":1,\"cursors\":1,\"clamped\":1}\n").
+		says(`consumer "c" on topic jobs is at event 5 in the source`, "at 1 in the copy")
+	s.run("", "cursor jobs c -C b").must(statusOK).prints("1\n")
+}
+
 func TestCopyTakesEventsAboveTheUsualLimit(t *testing.T) {
 	s := newEngineShell(t)
 	config, err := s.env().chosen("sqlite")

@@ -13,7 +13,7 @@
 //	seglog compact TOPIC BEFORE --yes
 //	seglog verify
 //	seglog dump FILE
-//	seglog copy --from BACKEND:LOCATION --to BACKEND:LOCATION
+//	seglog copy --from BACKEND:LOCATION --to BACKEND:LOCATION [--clamp-cursors]
 //	seglog export [TOPIC]
 //	seglog import [--topic T] [--renumber] [--quiet]
 //	seglog completion SHELL
