@@ -39,6 +39,9 @@ type CopyReport struct {
 	Copied, Cursors uint64
 	// Clamped cursors were beyond the latest event: see [ClampCursors].
 	Clamped uint64
+	// Kept cursors were acknowledged in the target after the source's were, and
+	// left as they are.
+	Kept uint64
 	// Unlisted: the source cannot list topics that have cursors and no events,
 	// so that these cursors were not copied.
 	Unlisted bool
@@ -96,6 +99,10 @@ type CopyProgress struct {
 // cursor beyond its topic's latest event, which no log of this module lets
 // anybody set, is refused with [engine.ErrBeyondLatest] before anything is
 // written, unless [ClampCursors] says otherwise.
+//
+// Where a consumer has acknowledged something in the target later than in the
+// source, as the times of its cursors say, its cursor in the target is left as
+// it is, and counts as a copy: nobody's progress is taken back.
 //
 // Positions are not carried: the copy has those that its own commits get, topic
 // after topic. A target in files keeps a payload with line
@@ -356,6 +363,10 @@ func (c *copier) copyCursors(ctx context.Context, t *topicCopy) error {
 		return fmt.Errorf("target: %w", err)
 	}
 	for _, want := range t.consumers {
+		if slices.ContainsFunc(had, func(c engine.ConsumerInfo) bool { return isLater(c, want) }) {
+			c.report.Kept++
+			continue
+		}
 		if slices.ContainsFunc(had, func(c engine.ConsumerInfo) bool { return sameCursor(c, want) }) {
 			continue
 		}
@@ -365,6 +376,11 @@ func (c *copier) copyCursors(ctx context.Context, t *topicCopy) error {
 		c.report.Cursors++
 	}
 	return nil
+}
+
+// isLater reports whether the consumer of two cursors acknowledged a later.
+func isLater(a, b engine.ConsumerInfo) bool {
+	return a.Consumer == b.Consumer && a.AckedAt.UnixMilli() > b.AckedAt.UnixMilli()
 }
 
 func sameCursor(a, b engine.ConsumerInfo) bool {
@@ -395,7 +411,8 @@ func (c *copier) compare(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("target: %w", err)
 		}
-		if !slices.EqualFunc(consumers, t.consumers, sameCursor) {
+		isCopy := func(got, want engine.ConsumerInfo) bool { return sameCursor(got, want) || isLater(got, want) }
+		if !slices.EqualFunc(consumers, t.consumers, isCopy) {
 			return fmt.Errorf("%w: topic %s has consumers %v in the target, and %v in the source", ErrDiffers, t, consumers, t.consumers)
 		}
 	}

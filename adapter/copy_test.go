@@ -330,7 +330,7 @@ func TestCopyTakesWhatIsThereWhenItBegins(t *testing.T) {
 			fill(t, from, "jobs", 301, 400)
 			fill(t, from, "emptied", 11, 12)
 			fill(t, from, "new", 1, 5)
-			restoreCursor(t, from, "jobs", "c", 350, 5)
+			restoreCursor(t, from, "jobs", "c", 350, 1_600_000_000_000)
 		}
 	})
 	if err != nil || report.Events != sourceEvents {
@@ -343,6 +343,30 @@ func TestCopyTakesWhatIsThereWhenItBegins(t *testing.T) {
 		t.Errorf("the second copy: got %+v, want 107 events and a cursor", report)
 	}
 	wantSame(t, from, to, false)
+}
+
+func TestASecondCopyTakesNoProgressBack(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(string(kind), func(t *testing.T) {
+			from, to := newLog(t, engine.BackendMemory), newLog(t, kind)
+			fill(t, from, "jobs", 1, 10)
+			restoreCursor(t, from, "jobs", "moved here", 3, 1000)
+			restoreCursor(t, from, "jobs", "moved there", 3, 1000)
+			mustCopy(t, from, to)
+			restoreCursor(t, to, "jobs", "moved here", 7, 1001)
+			restoreCursor(t, from, "jobs", "moved there", 8, 1001)
+			fill(t, from, "jobs", 11, 12)
+			want := adapter.CopyReport{Topics: 1, Events: 12, Copied: 2, Cursors: 1, Kept: 1}
+			if got := mustCopy(t, from, to); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+			for consumer, want := range map[string]engine.EventID{"moved here": 7, "moved there": 8} {
+				if got, _, err := to.Cursor(t.Context(), jobs, engine.MustConsumerID(consumer)); err != nil || got != want {
+					t.Errorf("consumer %q: got %d, %v, want %d", consumer, got, err, want)
+				}
+			}
+		})
+	}
 }
 
 func TestCopyOfASourceThatCompactsMeanwhileFailsAndGoesOn(t *testing.T) {

@@ -39,6 +39,9 @@ SQLite log lets consumers have, is refused before anything is written; with
 --clamp-cursors it is copied as a cursor at the latest event, and standard error
 says so.
 
+Where a consumer has acknowledged in the second log later than in the first one,
+its cursor there is left as it is.
+
 Events get the positions of their new log, topic after topic. A log in files
 keeps payloads with line breaks on one line.`,
 		Example: `  seglog copy --from sqlite:.harn/events.sqlite --to segment:.harn/events.seglog`,
@@ -110,7 +113,10 @@ func (a *app) copy(ctx context.Context, source, target engine.EventLog, opts ...
 	if report.Unlisted {
 		fmt.Fprintln(a.err, "seglog: warning: cursors on topics without events were not copied, since the source cannot list them")
 	}
-	row := copyRow{report.Topics, report.Events, report.Copied, report.Cursors, report.Clamped}
+	if report.Kept > 0 {
+		fmt.Fprintf(a.err, "seglog: %s left as it is in the copy, where the consumer acknowledged later\n", plural(report.Kept, "cursor"))
+	}
+	row := copyRow{report.Topics, report.Events, report.Copied, report.Cursors, report.Clamped, report.Kept}
 	if a.print.json {
 		return a.print.row(row)
 	}
@@ -129,6 +135,7 @@ type copyRow struct {
 	Copied  uint64 `json:"copied"`
 	Cursors uint64 `json:"cursors"`
 	Clamped uint64 `json:"clamped,omitempty"`
+	Kept    uint64 `json:"kept,omitempty"`
 }
 
 func (r copyRow) String() string {
