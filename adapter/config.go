@@ -118,12 +118,16 @@ func (c Config) at(kind engine.BackendKind) string {
 }
 
 // Exists reports whether there is a log to open, without opening it. Where
-// [Open] would refuse to begin one over somebody's data, it returns that error.
+// [Open] would refuse to begin one over somebody's data, or at a place that
+// holds a log of another kind, it returns that error.
 func (c Config) Exists() (bool, error) {
 	if err := c.check(); err != nil {
 		return false, err
 	}
 	exists, err := holdsLog(c.kind(), c.Location())
+	if err == nil && !exists {
+		err = checkPlace(c.kind(), c.Location())
+	}
 	if err != nil || exists || c.Backend != "" && !c.defaulted {
 		return exists, err
 	}
@@ -169,10 +173,47 @@ func (c Config) over(older engine.BackendKind) error {
 		older, c.at(older), c.SegmentDir, BackendVariable)
 }
 
+// checkPlace refuses to begin a log of a kind where something else is.
+func checkPlace(kind engine.BackendKind, place string) error {
+	if place == "" {
+		return nil // in memory
+	}
+	info, err := os.Stat(place)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for a log at %s: %w: %w", place, engine.ErrIO, err)
+	}
+	// A file is not opened to see whether it is a database: to close it again
+	// would drop the locks that this process may have on it.
+	if kind != engine.BackendSQLite && !info.IsDir() {
+		return fmt.Errorf("%w: %s is a file, and a log of kind %s is a directory; if it is an SQLite database, open it as that (seglog --backend sqlite --path %s)",
+			engine.ErrConfig, place, kind, place)
+	}
+	if !info.IsDir() {
+		return nil
+	}
+	for _, other := range []engine.BackendKind{engine.BackendSegment, engine.BackendFile} {
+		held, err := holdsLog(other, place)
+		if err != nil {
+			return err
+		}
+		if held && other != kind {
+			return fmt.Errorf("%w: there is a log of kind %s at %s, and none of kind %s: open it as what it is (seglog --backend %s --dir %s), or choose another place",
+				engine.ErrConfig, other, place, kind, other, place)
+		}
+	}
+	if kind == engine.BackendSQLite {
+		return fmt.Errorf("%w: %s is a directory, and a log of kind sqlite is a file", engine.ErrConfig, place)
+	}
+	return nil
+}
+
 // holdsLog reports whether a log of a kind is at a place. In doubt a file or an
 // SQLite log is there and a segmented one is not: so nothing is hidden.
 func holdsLog(kind engine.BackendKind, location string) (bool, error) {
-	if location == "" {
+	if location == "" || kind != engine.BackendSQLite && isFile(location) {
 		return false, nil
 	}
 	switch kind {
@@ -212,6 +253,11 @@ func anyEntry(dir string, such func(name string) bool) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
 }
 
 // sqliteBytes is the size of a database with what it keeps beside itself.

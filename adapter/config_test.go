@@ -159,6 +159,63 @@ func TestAnEmptyLogIsNotBegunOverSomebodysData(t *testing.T) {
 	}
 }
 
+func TestOpenSegmentedLogOverFileLogOfSamePlace(t *testing.T) {
+	begin := func(t *testing.T, kind engine.BackendKind, place string) {
+		t.Helper()
+		log, err := adapter.Open(adapter.Config{Backend: kind, SegmentDir: place, FileDir: place, SQLitePath: place})
+		check(t, err)
+		_, err = log.Append(t.Context(), jobs, engine.Event{Payload: []byte("1")})
+		check(t, err)
+		check(t, log.Close())
+	}
+	onDisk := []engine.BackendKind{engine.BackendSegment, engine.BackendFile, engine.BackendSQLite}
+	for _, there := range append(onDisk, "the original's files", "an empty directory of something else", "a text") {
+		for _, kind := range onDisk {
+			t.Run(string(there)+" and "+string(kind), func(t *testing.T) {
+				place := filepath.Join(t.TempDir(), "log")
+				says := "--backend " + string(there)
+				switch there {
+				case "the original's files":
+					place = originalFiles(t, map[string]string{"topics/jobs.jsonl": originalLine(1)})
+					says = "--backend file"
+					if kind == engine.BackendFile {
+						return
+					}
+				case "an empty directory of something else":
+					check(t, os.Mkdir(place, 0o700))
+					says = "is a directory"
+					if kind != engine.BackendSQLite {
+						return
+					}
+				case "a text":
+					check(t, os.WriteFile(place, []byte("text"), 0o600))
+					says = "is a file"
+					if kind == engine.BackendSQLite {
+						return // the backend says what is wrong with it
+					}
+				default:
+					begin(t, there, place)
+					if kind == there {
+						return
+					}
+				}
+				before, err := os.ReadDir(filepath.Dir(place))
+				check(t, err)
+				config := adapter.Config{Backend: kind, SegmentDir: place, FileDir: place, SQLitePath: place}
+				for _, config.ReadOnly = range []bool{false, true} {
+					log, err := adapter.Open(config)
+					if !errors.Is(err, engine.ErrConfig) || log != nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), place) {
+						t.Errorf("got %v, %v, want ErrConfig that says %q", log, err, says)
+					}
+				}
+				if after, err := os.ReadDir(filepath.Dir(place)); err != nil || len(after) != len(before) {
+					t.Errorf("there is %v, %v, and there was %v", after, err, before)
+				}
+			})
+		}
+	}
+}
+
 func TestALogThatHasBegunIsOpenedBesideOlderOnes(t *testing.T) {
 	base := t.TempDir()
 	c := fromEnv(t, base, nil)
