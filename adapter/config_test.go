@@ -216,6 +216,27 @@ func TestOpenSegmentedLogOverFileLogOfSamePlace(t *testing.T) {
 	}
 }
 
+func TestTextIsNoDamagedDatabase(t *testing.T) {
+	for name, test := range map[string]struct {
+		content string
+		want    error
+	}{
+		"a short text":     {"text\n", engine.ErrConfig},
+		"a text":           {strings.Repeat("text\n", 1000), engine.ErrConfig},
+		"a damaged header": {"SQLite-format 3\x00" + strings.Repeat("\x00", 5000), engine.ErrCorrupt},
+	} {
+		place := filepath.Join(t.TempDir(), "log")
+		check(t, os.WriteFile(place, []byte(test.content), 0o600))
+		log, err := adapter.Open(adapter.Config{Backend: engine.BackendSQLite, SQLitePath: place})
+		if !errors.Is(err, test.want) || log != nil || !strings.Contains(err.Error(), place) {
+			t.Errorf("%s: got %v, %v, want %v", name, log, err, test.want)
+		}
+		if errors.Is(err, engine.ErrConfig) && errors.Is(err, engine.ErrCorrupt) {
+			t.Errorf("%s: %v is both", name, err)
+		}
+	}
+}
+
 func TestALogThatHasBegunIsOpenedBesideOlderOnes(t *testing.T) {
 	base := t.TempDir()
 	c := fromEnv(t, base, nil)

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/seglog/seglog/adapter/file"
 	"github.com/seglog/seglog/adapter/memory"
@@ -29,7 +31,12 @@ func Open(c Config) (engine.EventLog, error) {
 	case engine.BackendFile:
 		return opened(file.Open(c.FileDir, file.Options{QueueDepth: c.QueueDepth, MaxEventBytes: c.MaxEventBytes, ReadOnly: c.ReadOnly}))
 	case engine.BackendSQLite:
-		return opened(sqlite.Open(c.SQLitePath, sqlite.Options{QueueDepth: c.QueueDepth, MaxEventBytes: c.MaxEventBytes, ReadOnly: c.ReadOnly}))
+		log, err := sqlite.Open(c.SQLitePath, sqlite.Options{QueueDepth: c.QueueDepth, MaxEventBytes: c.MaxEventBytes, ReadOnly: c.ReadOnly})
+		if errors.Is(err, engine.ErrCorrupt) && isText(c.SQLitePath) {
+			// Not damage: it never was a log.
+			return nil, fmt.Errorf("%w: %s is a text, and not an SQLite database", engine.ErrConfig, c.SQLitePath)
+		}
+		return opened(log, err)
 	default: // check has refused all others
 		return memory.New(memory.Options{QueueDepth: c.QueueDepth, MaxEventBytes: c.MaxEventBytes}), nil
 	}
@@ -41,6 +48,19 @@ func opened[L engine.EventLog](log L, err error) (engine.EventLog, error) {
 		return nil, err
 	}
 	return log, nil
+}
+
+// isText reports whether a file that is no database begins without a zero byte,
+// as no database does, however damaged, that was not written over.
+func isText(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // it was only read
+	begin := make([]byte, 512)
+	n, err := io.ReadFull(f, begin)
+	return (err == nil || errors.Is(err, io.ErrUnexpectedEOF)) && !slices.Contains(begin[:n], 0)
 }
 
 // OpenContext opens the log that the environment names for baseDir, and

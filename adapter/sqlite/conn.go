@@ -29,7 +29,12 @@ type conn struct {
 
 // openConn opens a connection, and sets what every connection has.
 func openConn(file string, flags driver.OpenFlags) (*conn, error) {
-	db, err := driver.OpenConn(file, flags)
+	return openConnAs(file, file, flags)
+}
+
+// openConnAs is openConn under a name that SQLite takes for that of file.
+func openConnAs(name, file string, flags driver.OpenFlags) (*conn, error) {
+	db, err := driver.OpenConn(name, flags)
 	if err != nil {
 		return nil, classify(err, file)
 	}

@@ -189,7 +189,7 @@ func inspectFile(file string) (l layout, err error) {
 	if logged > 0 {
 		name, flags = file, driver.OpenReadOnly
 	}
-	c, err := openConn(name, flags)
+	c, err := openConnAs(name, file, flags)
 	if err != nil {
 		return l, err
 	}
