@@ -207,7 +207,7 @@ func TestABackendFromTheEnvironmentThatIsUnknownFails(t *testing.T) {
 	s.vars["HARN_EVENT_LOG_BACKEND"] = "tape"
 	s.run("", "topics").must(statusFailed).says("HARN_EVENT_LOG_BACKEND", "unsupported event log backend 'tape'")
 	s.vars["HARN_EVENT_LOG_BACKEND"] = "memory"
-	s.run("", "topics").must(statusFailed).says("backend memory cannot be used from the command line")
+	s.run("", "topics").must(statusUsage).says("backend memory cannot be used from the command line")
 }
 
 func TestHelpAndVersionNeedNoLog(t *testing.T) {

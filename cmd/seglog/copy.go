@@ -91,7 +91,11 @@ func (a *app) openNamed(flag, value string, mode openMode) (engine.EventLog, err
 	}
 	setLocation(&config, a.env.absolute(location))
 	config.MaxEventBytes = copyEventBytesMax
-	return a.open(config, mode)
+	log, err := a.open(config, mode)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", flag, value, err)
+	}
+	return log, nil
 }
 
 func (a *app) copy(ctx context.Context, source, target engine.EventLog, opts ...adapter.CopyOption) error {

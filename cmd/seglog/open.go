@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"path/filepath"
 
 	"github.com/seglog/seglog/adapter"
@@ -42,7 +41,7 @@ func (c choice) resolve(env environment) (adapter.Config, error) {
 		return config, err
 	}
 	if config.Backend == engine.BackendMemory {
-		return config, fmt.Errorf("%w: backend memory cannot be used from the command line", engine.ErrConfig)
+		return config, usagef("backend memory cannot be used from the command line: it would be empty, and gone at once")
 	}
 	if config.Backend != engine.BackendSQLite && c.path != "" {
 		return config, usagef("--path is for --backend sqlite; a %s log has a --dir", config.Backend)

@@ -115,6 +115,9 @@ func (a *app) withLog(mode openMode, f func(cmd *cobra.Command, log engine.Event
 			return err
 		}
 		log, err := a.open(config, mode)
+		if errors.Is(err, errNoLog) {
+			return fmt.Errorf("%w; --dir and --path name another place, and append creates one", err)
+		}
 		if err != nil {
 			return err
 		}
@@ -123,6 +126,9 @@ func (a *app) withLog(mode openMode, f func(cmd *cobra.Command, log engine.Event
 	}
 }
 
+// errNoLog: nothing is there that could be opened.
+var errNoLog = errors.New("there is no log")
+
 // open opens a log, and says what it found on the way.
 func (a *app) open(config adapter.Config, mode openMode) (engine.EventLog, error) {
 	exists, err := config.Exists()
@@ -130,7 +136,7 @@ func (a *app) open(config adapter.Config, mode openMode) (engine.EventLog, error
 		return nil, err
 	}
 	if mode != modeCreate && !exists {
-		return nil, fmt.Errorf("there is no log at %s; --dir and --path name another place, and append creates one", config.Location())
+		return nil, fmt.Errorf("%w at %s", errNoLog, config.Location())
 	}
 	config.ReadOnly = mode == modeRead
 	log, err := a.env.open(config)
