@@ -55,7 +55,7 @@ func (c *fileCache) acquire(stem string) (*handle, error) {
 	}
 	f, err := c.open(topicFile(stem))
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", topicFile(stem), err)
+		return nil, err // which says what was being done to which file
 	}
 	return c.keepLocked(stem, f), nil
 }

@@ -157,11 +157,11 @@ func (a *appender) commit(ctx context.Context, batch []line) error {
 	case errors.As(err, &conflict):
 		return a.renumbered(ctx, batch, conflict.Latest)
 	case len(batch) == 1:
-		return fmt.Errorf("line %d: append to topic %s: %w", batch[0].number, topic, err)
+		return fmt.Errorf("line %d: %w", batch[0].number, err) // which says what was being done to which topic
 	case errors.Is(err, engine.ErrTooLarge), errors.Is(err, engine.ErrInvalidEvent):
 		return a.commitSingly(ctx, batch)
 	}
-	return fmt.Errorf("lines %d to %d: append to topic %s: %w", batch[0].number, batch[len(batch)-1].number, topic, err)
+	return fmt.Errorf("lines %d to %d: %w", batch[0].number, batch[len(batch)-1].number, err)
 }
 
 // renumbered is what to do with a run of lines whose first would get another
@@ -174,7 +174,7 @@ func (a *appender) renumbered(ctx context.Context, batch []line, latest engine.E
 			l.number, l.id, l.topic, latest+1, &engine.ConflictError{Latest: latest})
 	}
 	if err := restorer.RestoreTopic(ctx, l.topic, l.id-1); err != nil {
-		return fmt.Errorf("line %d: begin topic %s at event %d: %w", l.number, l.topic, l.id, err)
+		return fmt.Errorf("line %d: %w", l.number, err)
 	}
 	return a.commit(ctx, batch)
 }

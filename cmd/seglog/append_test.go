@@ -128,7 +128,7 @@ func TestAppendNamesTheLineThatTheLogRefuses(t *testing.T) {
 		return nil
 	}}
 	s.run("1\n2\n3\n4\n", "append jobs").must(statusFailed).prints("1\n2\n").
-		says("line 3: append to topic jobs: event of 9 bytes: too large")
+		says("line 3: event of 9 bytes: too large")
 	s.log = mem
 	if got := s.payloads("jobs"); len(got) != 2 {
 		t.Errorf("got %d events, want the 2 before the refused one", len(got))
@@ -138,7 +138,7 @@ func TestAppendNamesTheLineThatTheLogRefuses(t *testing.T) {
 func TestAppendReportsAFailedCommitWithItsLines(t *testing.T) {
 	s := newShell(t)
 	s.log = &faultLog{EventLog: s.log, appendBatch: func([]engine.Event) error { return engine.ErrFailed }}
-	s.run("1\n", "append jobs").must(statusFailed).prints("").says("line 1: append to topic jobs: log has failed")
+	s.run("1\n", "append jobs").must(statusFailed).prints("").says("line 1: log has failed")
 }
 
 // TestAppendCommitsEachLineOfASlowSource writes a line only once the one

@@ -65,7 +65,7 @@ func TestImportKeepsWhatStandsBeforeABadLine(t *testing.T) {
 		{"unknown field", `{"topic":"a","payload":1,"x":1}`, `line 4: envelope: json: unknown field "x"`},
 		{"invalid text", "{\"topic\":\"a\",\"payload\":\"\xff\"}", "line 4: envelope is not valid UTF-8"},
 		{"too long", strings.Repeat(" ", lineBytesMax) + "1", "line 4: longer than"},
-		{"too large", importLine("a", 3, `"`+strings.Repeat("x", 17<<20)+`"`), "line 4: append to topic a:"},
+		{"too large", importLine("a", 3, `"`+strings.Repeat("x", 17<<20)+`"`), "line 4: append 1 events to topic a:"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newEngineShell(t)
