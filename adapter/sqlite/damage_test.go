@@ -97,6 +97,34 @@ func TestUnreadableConsumersAndTopicsAreErrors(t *testing.T) {
 	wantErr(t, "Consumers", err, []error{engine.ErrEncoding, engine.ErrInvalidConsumer}, "jobs")
 }
 
+// The original bounds neither topics nor consumers.
+func TestNamesThatAreTooLongHideNoOthers(t *testing.T) {
+	long := strings.Repeat("x", 256)
+	log := damaged(t, strings.Join([]string{
+		"INSERT INTO topic_heads VALUES ('" + long + "', 1), ('" + long + "-', 1), ('zz', 1)",
+		"INSERT INTO consumers VALUES ('" + long + "', 'a', 1, 0), ('jobs', '" + strings.Repeat("y", 1025) + "', 1, 0)",
+		"INSERT INTO consumers VALUES ('jobs', 'z', 1, 0), ('zz', 'z', 1, 0)",
+	}, "; "))
+	topics, err := log.Topics(t.Context())
+	wantErr(t, "Topics", err, []error{engine.ErrEncoding, engine.ErrInvalidTopic}, "xxxx", "and 1 more")
+	if fmt.Sprint(topics) != "[jobs zz]" {
+		t.Errorf("Topics gave %v", topics)
+	}
+	topics, err = log.CursorTopics(t.Context())
+	wantErr(t, "CursorTopics", err, []error{engine.ErrEncoding, engine.ErrInvalidTopic}, "xxxx")
+	if fmt.Sprint(topics) != "[jobs zz]" {
+		t.Errorf("CursorTopics gave %v", topics)
+	}
+	infos, err := log.Consumers(t.Context(), jobs)
+	wantErr(t, "Consumers", err, []error{engine.ErrEncoding, engine.ErrInvalidConsumer}, "jobs", "yyyy")
+	if len(infos) != 1 || infos[0].Consumer.String() != "z" {
+		t.Errorf("Consumers gave %v", infos)
+	}
+	if _, err := log.Append(t.Context(), jobs, numbered(5)); err != nil {
+		t.Error(err)
+	}
+}
+
 // damaged opens a log of four events after script has changed its database.
 func damaged(t *testing.T, script string) *Log {
 	t.Helper()

@@ -70,7 +70,8 @@
 // surrogates, or with numbers like 1e400. They are kept all the same, byte for
 // byte, and a topic that has one is not readable by the original. Topics above
 // 255 bytes and consumers above 1 KiB, which the original allows, are not
-// reachable here, and listings fail where they meet one.
+// reachable here: listings return all others, with an error that names the first
+// such one. Rename it in all tables with SQL to reach it.
 //
 // # Files
 //

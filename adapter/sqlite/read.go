@@ -251,25 +251,56 @@ func (l *Log) Cursor(ctx context.Context, topic engine.Topic, consumer engine.Co
 }
 
 // Consumers returns the consumers of topic, sorted by id. A cursor that the
-// original moved beyond the latest event has no lag.
+// original moved beyond the latest event has no lag. Rows that are no consumer's
+// here, as those of the original with ids above 1 KiB, are an error that comes
+// with all the others.
 func (l *Log) Consumers(ctx context.Context, topic engine.Topic) ([]engine.ConsumerInfo, error) {
 	if err := topic.Validate(); err != nil {
 		return nil, fmt.Errorf("consumers: %w", err)
 	}
 	var infos []engine.ConsumerInfo
+	var bad refusals
 	err := l.pool.with(ctx, func(c *conn) error {
 		const sql = `SELECT consumer_id, cursor, updated_at_ms, coalesce((SELECT last_id FROM topic_heads WHERE topic = ?1), 0)
 			FROM consumers WHERE topic = ?1 ORDER BY consumer_id`
 		return c.query(sql, func(stmt *driver.Stmt) (bool, error) {
 			info, err := c.consumer(topic, stmt)
+			if err != nil {
+				bad.add(err)
+				return true, nil
+			}
 			infos = append(infos, info)
-			return true, err
+			return true, nil
 		}, topic.String())
 	})
 	if err != nil {
 		return nil, fmt.Errorf("consumers of topic %s: %w", topic, err)
 	}
+	if err := bad.err(); err != nil {
+		return infos, fmt.Errorf("consumers of topic %s: %w", topic, err)
+	}
 	return infos, nil
+}
+
+// refusals are rows that a listing cannot list. They do not keep it from
+// listing the others, and it does not keep them to itself.
+type refusals struct {
+	first error
+	count int
+}
+
+func (r *refusals) add(err error) {
+	if r.first == nil {
+		r.first = err
+	}
+	r.count++
+}
+
+func (r *refusals) err() error {
+	if r.count > 1 {
+		return fmt.Errorf("%w (and %d more)", r.first, r.count-1)
+	}
+	return r.first
 }
 
 func (c *conn) consumer(topic engine.Topic, stmt *driver.Stmt) (info engine.ConsumerInfo, err error) {
@@ -280,7 +311,7 @@ func (c *conn) consumer(topic engine.Topic, stmt *driver.Stmt) (info engine.Cons
 	}
 	consumer, err := engine.NewConsumerID(stmt.ColumnText(0))
 	if err != nil {
-		return info, fmt.Errorf("%w: a stored consumer: %w", engine.ErrEncoding, err)
+		return info, fmt.Errorf("%w: the stored consumer %.60q: %w", engine.ErrEncoding, stmt.ColumnText(0), err)
 	}
 	cursor, latest := stmt.ColumnInt64(1), stmt.ColumnInt64(3)
 	if cursor < 0 || latest < 0 {
@@ -320,7 +351,9 @@ func (l *Log) Latest(ctx context.Context, topic engine.Topic) (id engine.EventID
 	return id, id > 0, nil
 }
 
-// Topics returns every topic that was ever appended to, sorted by name.
+// Topics returns every topic that was ever appended to, sorted by name. Names
+// that are no topic's here, as those of the original above 255 bytes, are an
+// error that comes with all the others.
 func (l *Log) Topics(ctx context.Context) ([]engine.Topic, error) {
 	topics, err := l.topics(ctx, "SELECT topic FROM topic_heads WHERE last_id <> 0 ORDER BY topic")
 	if err != nil {
@@ -331,11 +364,13 @@ func (l *Log) Topics(ctx context.Context) ([]engine.Topic, error) {
 
 // topics are the names that sql selects.
 func (l *Log) topics(ctx context.Context, sql string) (topics []engine.Topic, err error) {
+	var bad refusals
 	err = l.pool.with(ctx, func(c *conn) error {
 		return c.query(sql, func(stmt *driver.Stmt) (bool, error) {
 			topic, err := engine.NewTopic(stmt.ColumnText(0))
 			if err != nil {
-				return false, fmt.Errorf("%w: a stored topic: %w", engine.ErrEncoding, err)
+				bad.add(fmt.Errorf("%w: the stored topic %.60q: %w", engine.ErrEncoding, stmt.ColumnText(0), err))
+				return true, nil
 			}
 			topics = append(topics, topic)
 			return true, nil
@@ -344,5 +379,5 @@ func (l *Log) topics(ctx context.Context, sql string) (topics []engine.Topic, er
 	if err != nil {
 		return nil, err
 	}
-	return topics, nil
+	return topics, bad.err()
 }
