@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -12,6 +13,11 @@ import (
 // pollEvery is how often the log asks whether another process has committed,
 // while somebody subscribes. Asking reads a counter in shared memory.
 const pollEvery = 20 * time.Millisecond
+
+// failingLooksMax is how many looks in a row may fail, over ten seconds and
+// more, before subscribers are told: a process that is out of file descriptors
+// or memory gets some back.
+const failingLooksMax = 500
 
 // watches wake subscribers: at once after this log's own commits, and within
 // [pollEvery] after those of other processes. There is one poller for all of
@@ -135,8 +141,7 @@ func (w *watches) poll(stop chan struct{}) {
 		case <-w.closed:
 			return
 		case <-ticker.C:
-			err := f.look()
-			if err != nil && driver.ErrCode(err).ToPrimary() != driver.ResultBusy { // then the next look will do
+			if err := f.lookAgain(); err != nil {
 				w.fail(err)
 			}
 		}
@@ -159,6 +164,26 @@ type follower struct {
 	watches *watches
 	conn    *conn
 	version int64
+	failing int // looks in a row
+}
+
+// lookAgain is look for every tick. It returns an error only where subscribers
+// must know: the next look will do for what may pass. It goes on then with
+// another connection, since this one may be of a file that is gone.
+func (f *follower) lookAgain() error {
+	err := f.look()
+	if err == nil {
+		f.failing = 0
+		return nil
+	}
+	if driver.ErrCode(err).ToPrimary() == driver.ResultBusy {
+		return nil
+	}
+	f.close()
+	if f.failing++; f.failing < failingLooksMax && !errors.Is(err, engine.ErrCorrupt) {
+		return nil
+	}
+	return err
 }
 
 func (f *follower) look() error {
@@ -167,7 +192,7 @@ func (f *follower) look() error {
 		if err != nil {
 			return err
 		}
-		f.conn = c
+		f.conn, f.version = c, -1 // which differs from all: the first look is at all topics
 	}
 	version, _, err := f.conn.integer("PRAGMA data_version")
 	if err != nil {
@@ -204,5 +229,6 @@ func (w *watches) toLookAt(committed bool) (topics []engine.Topic) {
 func (f *follower) close() {
 	if f.conn != nil {
 		_ = f.conn.close() // it has only read
+		f.conn = nil
 	}
 }
