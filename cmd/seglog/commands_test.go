@@ -318,3 +318,51 @@ func TestWhatOpeningFoundIsSaid(t *testing.T) {
 		t.Errorf("latest: got %q on standard error, want nothing: a writer may be at work", r.err)
 	}
 }
+
+// TestDamageOfOneTopicHidesNoOther: topic a is damaged, and a damaged log lists
+// what it can.
+func TestDamageOfOneTopicHidesNoOther(t *testing.T) {
+	s := newEngineShell(t)
+	for _, topic := range []string{"a", "b"} {
+		s.run("1\n2\n", "append "+topic+" --quiet --backend file -C log").must(statusOK)
+	}
+	path := filepath.Join(s.dir, "log/topics/a.jsonl")
+	text, err := os.ReadFile(path)
+	check(t, err)
+	check(t, os.WriteFile(path, append(text, "no record\n"...), 0o600))
+
+	s.run("", "topics --backend file -C log").must(statusDamaged).
+		prints("{\"topic\":\"a\",\"latest\":null}\n{\"topic\":\"b\",\"latest\":2}\n").says("topics/a.jsonl")
+	r := s.run("", "export --backend file -C log").must(statusDamaged).says("topics/a.jsonl")
+	if lines := strings.Count(r.out, "\n"); lines != 4 || strings.Count(r.out, `"topic":"b"`) != 2 {
+		t.Errorf("exported %s, want two events of each topic", r.out)
+	}
+	s.run("", "export a --backend file -C log").must(statusDamaged)
+	r = s.run("", "verify --backend file -C log").must(statusDamaged)
+	if !strings.HasSuffix(r.out, "{\"topics\":2,\"events\":4,\"damaged\":1}\n") {
+		t.Errorf("verify printed %s", r.out)
+	}
+	s.terminal()
+	s.run("", "topics --backend file -C log").must(statusDamaged).prints("TOPIC  LATEST\na      damaged\nb      2\n")
+}
+
+// partialList is a log that can list one of its topics.
+type partialList struct{ engine.EventLog }
+
+func (p partialList) Topics(ctx context.Context) ([]engine.Topic, error) {
+	topics, err := p.EventLog.Topics(ctx)
+	return topics[:1], errors.Join(err, fmt.Errorf("list topics: %w: the stored topic x", engine.ErrEncoding))
+}
+
+func (partialList) Close() error { return nil }
+
+func TestWhatCannotBeListedHidesNoTopic(t *testing.T) {
+	s := newShell(t)
+	s.fill("jobs")
+	s.fill("other")
+	s.openLog = partialList{s.log}
+	s.run("", "topics").must(statusDamaged).prints("{\"topic\":\"jobs\",\"latest\":3}\n").says("the stored topic x")
+	s.run("", "export").must(statusDamaged).says("the stored topic x")
+	s.run("", "verify").must(statusDamaged).
+		prints("{\"reason\":\"list topics: encoding error: the stored topic x\"}\n{\"topics\":1,\"events\":3,\"damaged\":1}\n")
+}

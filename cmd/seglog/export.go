@@ -16,34 +16,31 @@ func newExport(a *app) *cobra.Command {
 JSON lines: what read prints in a pipe, and what import reads. It writes what is
 there when it comes to a topic. White space between the tokens of a payload is
 left out. Cursors, and topics that have no events, are not in it: copy carries
-those.`,
+those. Of a damaged topic it writes the events before the damage, says on standard
+error what is wrong, goes on with the next topic, and ends with exit status 3.`,
 		Example: `  seglog export jobs | gzip >jobs.jsonl.gz
   seglog export | seglog -C elsewhere import`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeTopics,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		var topics []engine.Topic
+		var only *engine.Topic
 		if len(args) > 0 {
 			topic, err := parseTopic(args[0])
 			if err != nil {
 				return err
 			}
-			topics = append(topics, topic)
+			only = &topic
 		}
 		a.print.json = true
-		return a.withLog(modeRead, func(cmd *cobra.Command, log engine.EventLog, _ []string) (err error) {
-			if len(topics) == 0 {
-				if topics, err = log.Topics(cmd.Context()); err != nil {
-					return err
-				}
+		return a.withLog(modeRead, func(cmd *cobra.Command, log engine.EventLog, _ []string) error {
+			export := func(topic engine.Topic) error {
+				return a.printTopic(cmd.Context(), log, topic, engine.ReadOptions{})
 			}
-			for _, topic := range topics {
-				if err := a.printTopic(cmd.Context(), log, topic, engine.ReadOptions{}); err != nil {
-					return err
-				}
+			if only != nil {
+				return export(*only)
 			}
-			return nil
+			return a.eachTopic(cmd.Context(), log, export)
 		})(cmd, args)
 	}
 	return cmd

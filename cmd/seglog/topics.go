@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -15,27 +17,67 @@ func newTopics(a *app) *cobra.Command {
 		Use:   "topics",
 		Short: "List the topics",
 		Long: `topics lists every topic that was ever appended to, sorted by name, with the
-id of its latest event. Emptied topics are listed too.`,
+id of its latest event. Emptied topics are listed too. One that is damaged is
+listed without that id, and standard error says what is wrong with it; the exit
+status is then 3.`,
 		Args: exactArgs(),
 		RunE: a.withLog(modeRead, func(cmd *cobra.Command, log engine.EventLog, _ []string) error {
-			topics, err := log.Topics(cmd.Context())
-			if err != nil {
-				return err
-			}
 			a.print.titles = []string{"TOPIC", "LATEST"}
-			for _, topic := range topics {
+			return a.eachTopic(cmd.Context(), log, func(topic engine.Topic) error {
 				latest, _, err := log.Latest(cmd.Context(), topic)
-				if err != nil {
-					return err
+				switch {
+				case err == nil:
+					return a.print.row(topicRow{topic, latest})
+				case isDamage(err):
+					if err := a.print.row(damagedTopicRow{Topic: topic}); err != nil {
+						return err
+					}
 				}
-				if err := a.print.row(topicRow{topic, latest}); err != nil {
-					return err
-				}
-			}
-			return nil
+				return err
+			})
 		}),
 	}
 }
+
+// eachTopic calls do for all topics. Damage ends neither the list nor the work:
+// it is reported on standard error, and the exit status tells of it.
+func (a *app) eachTopic(ctx context.Context, log engine.EventLog, do func(engine.Topic) error) error {
+	topics, err := log.Topics(ctx)
+	found := isDamage(err)
+	if err != nil && !found {
+		return err
+	}
+	if found {
+		fmt.Fprintf(a.err, "seglog: %v\n", err)
+	}
+	for _, topic := range topics {
+		err := do(topic)
+		if !isDamage(err) && err != nil {
+			return err
+		}
+		if err != nil {
+			found = true
+			fmt.Fprintf(a.err, "seglog: %v\n", err)
+		}
+	}
+	if found {
+		return errDamage
+	}
+	return nil
+}
+
+// isDamage reports whether err is about stored bytes.
+func isDamage(err error) bool {
+	return errors.Is(err, engine.ErrCorrupt) || errors.Is(err, engine.ErrEncoding)
+}
+
+// damagedTopicRow is a topic whose latest event cannot be found out.
+type damagedTopicRow struct {
+	Topic  engine.Topic    `json:"topic"`
+	Latest *engine.EventID `json:"latest"` // null
+}
+
+func (r damagedTopicRow) cells() []string { return []string{r.Topic.String(), "damaged"} }
 
 type topicRow struct {
 	Topic  engine.Topic   `json:"topic"`

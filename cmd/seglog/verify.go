@@ -66,7 +66,9 @@ func (v *verifier) log(ctx context.Context, log engine.EventLog) error {
 	}
 	topics, err := log.Topics(ctx)
 	if err != nil {
-		return err
+		if err := v.damageOr(engine.Topic{}, err); err != nil {
+			return err
+		}
 	}
 	for _, topic := range topics {
 		if err := v.cursors(ctx, log, topic); err != nil {
@@ -128,7 +130,10 @@ func (v *verifier) cursors(ctx context.Context, log engine.EventLog, topic engin
 func (v *verifier) topic(ctx context.Context, log engine.EventLog, topic engine.Topic) error {
 	latest, _, err := log.Latest(ctx, topic)
 	if err != nil {
-		return v.damageOr(topic, err)
+		if err := v.damageOr(topic, err); err != nil {
+			return err
+		}
+		latest = 0 // what can be read is checked all the same
 	}
 	t := topicCheck{verifier: v, topic: topic}
 	for {
@@ -278,7 +283,7 @@ func damageOf(topic string, err error) (damageRow, bool) {
 			topic = c.Topic
 		}
 		return damageRow{topic, c.File, c.Offset, c.FirstID, c.LastID, c.Reason}, true
-	case errors.Is(err, engine.ErrCorrupt), errors.Is(err, engine.ErrEncoding):
+	case isDamage(err):
 		return damageRow{Topic: topic, Reason: err.Error()}, true
 	}
 	return damageRow{}, false
