@@ -100,10 +100,7 @@ func newConsumers(a *app) *cobra.Command {
 				return err
 			}
 			return a.withLog(modeRead, func(cmd *cobra.Command, log engine.EventLog, _ []string) error {
-				consumers, err := adapter.Consumers(cmd.Context(), log, topic)
-				if err != nil {
-					return err
-				}
+				consumers, listErr := adapter.Consumers(cmd.Context(), log, topic) // an error may come with some
 				a.print.titles = []string{"CONSUMER", "CURSOR", "LAG", "ACKED"}
 				for _, c := range consumers {
 					row := consumerRow{topic, c.Consumer, c.Cursor, c.Lag, c.AckedAt.UnixMilli()}
@@ -111,7 +108,7 @@ func newConsumers(a *app) *cobra.Command {
 						return err
 					}
 				}
-				return nil
+				return listErr
 			})(cmd, args)
 		},
 	}

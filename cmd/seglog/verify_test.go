@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/seglog/seglog/engine"
@@ -158,4 +161,22 @@ func TestVerifyListsDamageThatStopsTheOpen(t *testing.T) {
 	s.terminal()
 	s.run("", "verify").must(statusDamaged).
 		prints("TOPIC  FILE        OFFSET  EVENTS  DAMAGE\n       manifest-1  16              both copies\n0 topics with 0 events: 1 damaged place\n")
+}
+
+// TestVerifyTellsOfCursorsThatTheOriginalLeft: what the original lets consumers
+// do is no damage, but what it leaves after a power cut is.
+func TestVerifyTellsOfCursorsThatTheOriginalLeft(t *testing.T) {
+	s := newEngineShell(t)
+	s.run("1\n", "append jobs --quiet --backend file -C log").must(statusOK)
+	put := func(name, text string) {
+		check(t, os.WriteFile(filepath.Join(s.dir, "log/consumers", name), []byte(text), 0o600))
+	}
+	put("jobs__c.json", `{"topic":"jobs","consumer_id":"c","cursor":5,"updated_at_ms":1}`)
+	s.run("", "verify --backend file -C log").must(statusOK).
+		prints("{\"topics\":1,\"events\":1,\"damaged\":0}\n").says(`consumer "c" on topic jobs is at event 5`, "the latest event, 1")
+	put("jobs__d.json", "")
+	r := s.run("", "verify --backend file -C log").must(statusDamaged)
+	if !strings.Contains(r.out, "consumers/jobs__d.json") {
+		t.Errorf("verify printed %s, want the file of the cursor in it", r.out)
+	}
 }
