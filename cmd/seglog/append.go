@@ -115,15 +115,90 @@ func (a *appender) drain(ctx context.Context, in *lines) error {
 		}
 		// A commit that has begun is waited for, also when ctx ends: what
 		// became of it must be known.
-		for len(batch) > 0 {
-			n := runLength(batch)
-			if err := a.commit(context.WithoutCancel(ctx), batch[:n]); err != nil {
-				return err
-			}
-			batch = batch[n:]
+		if err := a.commitAll(context.WithoutCancel(ctx), batch); err != nil {
+			return err
 		}
 		a.progress.say("%s: %d events appended", a.topic, a.count)
 	}
+}
+
+// commitAll appends lines of any topics: at once where the log can do that, and
+// else, or where it refuses, run by run, which finds the line that is the reason.
+func (a *appender) commitAll(ctx context.Context, batch []line) error {
+	if n := runLength(batch); n < len(batch) {
+		if done, err := a.commitTogether(ctx, batch); done || err != nil {
+			return err
+		}
+	}
+	for len(batch) > 0 {
+		n := runLength(batch)
+		if err := a.commit(ctx, batch[:n]); err != nil {
+			return err
+		}
+		batch = batch[n:]
+	}
+	return nil
+}
+
+// commitTogether appends all lines in one commit, or none of them.
+func (a *appender) commitTogether(ctx context.Context, batch []line) (done bool, err error) {
+	committer, ok := a.log.(interface {
+		Commit(ctx context.Context, b *engine.Batch) (engine.Committed, error)
+	})
+	var b engine.Batch
+	if !ok || !expectIDs(&b, batch) {
+		return false, nil
+	}
+	for rest := batch; len(rest) > 0; {
+		n := runLength(rest)
+		events := make([]engine.Event, n)
+		for i := range events {
+			events[i] = rest[i].event
+		}
+		b.Append(rest[0].topic, events...)
+		rest = rest[n:]
+	}
+	c, err := committer.Commit(ctx, &b)
+	for _, refusal := range []error{errors.ErrUnsupported, engine.ErrConflict, engine.ErrTooLarge, engine.ErrInvalidEvent} {
+		if errors.Is(err, refusal) {
+			return false, nil // nothing was written
+		}
+	}
+	if err != nil {
+		return false, fmt.Errorf("lines %d to %d: %w", batch[0].number, batch[len(batch)-1].number, err)
+	}
+	for _, r := range c.Appended {
+		if err := a.appended(r.Topic, r.First, r.Last); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// expectIDs makes b refuse other ids than those that the lines must get. It
+// reports false where they cannot all get theirs.
+func expectIDs(b *engine.Batch, batch []line) bool {
+	counts := map[engine.Topic]engine.EventID{} // lines so far
+	befores := map[engine.Topic]engine.EventID{}
+	for _, l := range batch {
+		counts[l.topic]++
+		if l.id == 0 {
+			continue
+		}
+		if l.id < counts[l.topic] {
+			return false
+		}
+		before, ok := befores[l.topic]
+		if !ok {
+			before = l.id - counts[l.topic]
+			befores[l.topic] = before
+			b.ExpectLatest(l.topic, before)
+		}
+		if l.id != before+counts[l.topic] {
+			return false
+		}
+	}
+	return true
 }
 
 // runLength is how many of the lines go into the first one's topic one behind

@@ -61,7 +61,8 @@ input do not count.
 
 At a line that is refused it stops, says the line's number and why, and exits
 with status 1: the lines before it are committed, it and those after it are not.
-Lines of one topic share commits as long as they follow one another.`,
+Lines share commits; in a file log, which has none over several topics, those of
+one topic that follow one another do.`,
 		Example: `  gunzip <jobs.jsonl.gz | seglog import
   seglog export jobs | seglog import --topic jobs-again --renumber`,
 		Args: exactArgs(),

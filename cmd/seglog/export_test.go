@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/seglog/seglog/adapter/memory"
 	"github.com/seglog/seglog/engine"
 )
 
@@ -131,4 +133,56 @@ func TestImportIntoABackendThatCannotBeginAtAnID(t *testing.T) {
 	s.run(importLine("a", 5, "1"), "import").must(statusFailed).says("line 1: event 5 of topic a would become event 1")
 	s.run(importLine("a", 5, "1"), "import --renumber").must(statusOK)
 	s.run("", "latest a").must(statusOK).prints("1\n")
+}
+
+// committing counts the commits of a log.
+type committing struct {
+	*memory.Log
+	batches, appends int
+}
+
+func (c *committing) Commit(ctx context.Context, b *engine.Batch) (engine.Committed, error) {
+	c.batches++
+	return c.Log.Commit(ctx, b)
+}
+
+func (c *committing) AppendBatch(ctx context.Context, topic engine.Topic, events []engine.Event, opts ...engine.AppendOption) (first, last engine.EventID, err error) {
+	c.appends++
+	return c.Log.AppendBatch(ctx, topic, events, opts...)
+}
+
+func TestImportCommitsAlternatingTopicsTogether(t *testing.T) {
+	log := &committing{Log: memory.New(memory.Options{})}
+	ap := appender{log: log}
+	lines := func(ids ...engine.EventID) (batch []line) {
+		for i, id := range ids {
+			topic := engine.MustTopic([]string{"a", "b"}[i%2])
+			batch = append(batch, line{number: i + 1, topic: topic, id: id, event: engine.Event{Payload: fmt.Append(nil, i)}})
+		}
+		return batch
+	}
+	for _, test := range []struct {
+		name             string
+		ids              []engine.EventID
+		batches, appends int
+		says             string
+		count            uint64 // of all events
+	}{
+		{"with ids", []engine.EventID{1, 1, 2, 2, 3, 3}, 1, 0, "", 6},
+		{"without ids", []engine.EventID{0, 0, 0, 0}, 1, 0, "", 10},
+		{"with some ids", []engine.EventID{0, 6, 7, 0, 8, 8}, 1, 0, "", 16},
+		{"an id in use", []engine.EventID{9, 8, 10}, 1, 2, "line 2: event 8 of topic b", 17},
+		{"a gap", []engine.EventID{10, 9, 12, 10}, 0, 3, "line 3: event 12 of topic a", 19},
+		{"an id that no event can have", []engine.EventID{0, 0, 1}, 0, 3, "line 3: event 1 of topic a", 21},
+	} {
+		log.batches, log.appends = 0, 0
+		err := ap.commitAll(t.Context(), lines(test.ids...))
+		if test.says == "" && err != nil || test.says != "" && !strings.Contains(fmt.Sprint(err), test.says) {
+			t.Errorf("%s: got %v, want %q", test.name, err, test.says)
+		}
+		if log.batches != test.batches || log.appends != test.appends || ap.count != test.count {
+			t.Errorf("%s: got %d batches, %d appends, %d events, want %d, %d, %d",
+				test.name, log.batches, log.appends, ap.count, test.batches, test.appends, test.count)
+		}
+	}
 }
