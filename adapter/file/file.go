@@ -360,6 +360,9 @@ func (l *Log) exists(t *topic) (bool, error) {
 		return false, nil
 	}
 	head, err := readHead(l.fs, stem)
+	if errors.Is(err, engine.ErrCorrupt) {
+		return true, nil // whoever uses the topic is told; the others are not kept from their lists
+	}
 	if err != nil || head.Latest > 0 {
 		return true, err
 	}

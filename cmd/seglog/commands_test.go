@@ -330,20 +330,26 @@ func TestDamageOfOneTopicHidesNoOther(t *testing.T) {
 	text, err := os.ReadFile(path)
 	check(t, err)
 	check(t, os.WriteFile(path, append(text, "no record\n"...), 0o600))
+	s.run("1\n", "append z --quiet --backend file -C log").must(statusOK)
+	s.run("", "compact z 1 --yes --backend file -C log").must(statusOK)
+	s.run("", "topics --backend file -C log").must(statusDamaged).
+		prints("{\"topic\":\"a\",\"latest\":null}\n{\"topic\":\"b\",\"latest\":2}\n{\"topic\":\"z\",\"latest\":1}\n")
+	check(t, os.WriteFile(filepath.Join(s.dir, "log/heads/z.json"), []byte("no head"), 0o600))
 
 	s.run("", "topics --backend file -C log").must(statusDamaged).
-		prints("{\"topic\":\"a\",\"latest\":null}\n{\"topic\":\"b\",\"latest\":2}\n").says("topics/a.jsonl")
+		prints("{\"topic\":\"a\",\"latest\":null}\n{\"topic\":\"b\",\"latest\":2}\n{\"topic\":\"z\",\"latest\":null}\n").
+		says("topics/a.jsonl", "heads/z.json")
 	r := s.run("", "export --backend file -C log").must(statusDamaged).says("topics/a.jsonl")
 	if lines := strings.Count(r.out, "\n"); lines != 4 || strings.Count(r.out, `"topic":"b"`) != 2 {
 		t.Errorf("exported %s, want two events of each topic", r.out)
 	}
 	s.run("", "export a --backend file -C log").must(statusDamaged)
 	r = s.run("", "verify --backend file -C log").must(statusDamaged)
-	if !strings.HasSuffix(r.out, "{\"topics\":2,\"events\":4,\"damaged\":1}\n") {
+	if !strings.HasSuffix(r.out, "{\"topics\":3,\"events\":4,\"damaged\":2}\n") {
 		t.Errorf("verify printed %s", r.out)
 	}
 	s.terminal()
-	s.run("", "topics --backend file -C log").must(statusDamaged).prints("TOPIC  LATEST\na      damaged\nb      2\n")
+	s.run("", "topics --backend file -C log").must(statusDamaged).prints("TOPIC  LATEST\na      damaged\nb      2\nz      damaged\n")
 }
 
 // partialList is a log that can list one of its topics.
