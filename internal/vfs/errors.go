@@ -9,6 +9,9 @@ import (
 // errNotRegular is why a pipe, a device, a link or a directory is not opened.
 var errNotRegular = errors.New("not a regular file")
 
+// errReplaced is why a file is not opened that is another one at each look.
+var errReplaced = errors.New("the file keeps being replaced")
+
 // noSpaceError is an error of the platform that means a full disk or quota.
 type noSpaceError struct{ err error }
 

@@ -21,6 +21,7 @@ const (
 	holderBytesMax = 128              // of a lock file that are shown
 	lockPause      = time.Millisecond // between attempts at a lock that is held
 	lockAttempts   = 10               // while somebody keeps replacing the lock file
+	openAttempts   = 100              // the same for any other file, which a writer may do all the time
 )
 
 // dir is a directory of the operating system. It goes through os.Root, so that
@@ -75,11 +76,22 @@ func (d *dir) openFile(name string, flag int) (*os.File, error) {
 
 // openRegular looks at the name first, since to open a device may do something,
 // and then at what was opened, since os.Root follows links that stay inside and
-// the name may have changed hands.
+// the name may have changed hands. Where a rename came between the two, it looks
+// again.
 func (d *dir) openRegular(name string, flag int) (*os.File, error) {
 	if !fs.ValidPath(name) {
 		return nil, fs.ErrInvalid
 	}
+	for range openAttempts {
+		f, err := d.tryOpenRegular(name, flag)
+		if !errors.Is(err, errReplaced) {
+			return f, err
+		}
+	}
+	return nil, errReplaced
+}
+
+func (d *dir) tryOpenRegular(name string, flag int) (*os.File, error) {
 	named, err := d.root.Lstat(name)
 	if err != nil {
 		return nil, err
@@ -93,7 +105,7 @@ func (d *dir) openRegular(name string, flag int) (*os.File, error) {
 	}
 	opened, err := f.Stat()
 	if err == nil && !os.SameFile(named, opened) {
-		err = errNotRegular
+		err = errReplaced
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -286,7 +298,7 @@ func (d *dir) Lock(name string) (io.Closer, error) {
 			return nil, pathError("lock", name, err)
 		}
 	}
-	return nil, pathError("lock", name, errors.New("the file keeps being replaced"))
+	return nil, pathError("lock", name, errReplaced)
 }
 
 func (d *dir) lock(name string) (*lock, error) {

@@ -116,3 +116,37 @@ func TestMkdirAllSyncMakesParents(t *testing.T) {
 		t.Error("made a directory in a file")
 	}
 }
+
+// TestOpenBesideRenames: a file that is replaced while it is opened is one of
+// those that had the name.
+func TestOpenBesideRenames(t *testing.T) {
+	fsys, _ := openDir(t)
+	put(t, fsys, "a", "x")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			f, err := fsys.Create("new")
+			if err == nil {
+				err = errors.Join(f.Close(), fsys.Rename("new", "a"))
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	for range 5000 {
+		f, err := fsys.OpenRead("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		closing(t, f)
+	}
+}
