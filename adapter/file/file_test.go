@@ -388,6 +388,132 @@ func TestReadOnlyBesideAppendsAndCompactions(t *testing.T) {
 	wg.Wait()
 }
 
+// TestReadOnlyBesideReplacedFiles has followers read, look and subscribe while
+// the writer replaces and removes their files, and is opened again.
+func TestReadOnlyBesideReplacedFiles(t *testing.T) {
+	for _, policy := range []engine.SyncPolicy{engine.SyncAlways, engine.SyncInterval, engine.SyncNever} {
+		t.Run(fmt.Sprint(policy), func(t *testing.T) {
+			dir := t.TempDir()
+			writer := open(t, dir, file.Options{Sync: policy})
+			const last = 600
+			followers := []func(*file.Log) error{readUntil(last), latestUntil(last), subscribeUntil(last)}
+			var wg sync.WaitGroup
+			for _, follow := range followers {
+				reader := open(t, dir, file.Options{ReadOnly: true, OpenFiles: 1})
+				wg.Go(func() {
+					if err := follow(reader); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			for id := engine.EventID(4); id <= last; id += 4 {
+				mustAppend(t, writer, jobs, fmt.Sprint(id-3), fmt.Sprint(id-2), fmt.Sprint(id-1), fmt.Sprint(id))
+				if _, err := writer.Compact(t.Context(), jobs, id-id%7); err != nil && id < last {
+					t.Error(err)
+				}
+				if id%200 == 0 {
+					shut(t, writer)
+					writer = open(t, dir, file.Options{Sync: policy})
+				}
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func readUntil(last engine.EventID) func(*file.Log) error {
+	return func(log *file.Log) error {
+		for seen := engine.EventID(0); seen < last; {
+			before := seen
+			for r, err := range log.Read(context.Background(), jobs, engine.ReadOptions{After: before}) {
+				if err != nil {
+					return err
+				}
+				if seen > before && r.ID != seen+1 || string(r.Payload) != fmt.Sprint(r.ID) {
+					return fmt.Errorf("event %d holds %s, behind event %d", r.ID, r.Payload, seen)
+				}
+				seen = r.ID
+			}
+			latest, _, err := log.Latest(context.Background(), jobs)
+			if err != nil {
+				return err
+			}
+			seen = max(seen, min(latest, last-1)) // what was compacted before it was read
+		}
+		return nil
+	}
+}
+
+func latestUntil(last engine.EventID) func(*file.Log) error {
+	return func(log *file.Log) error {
+		for seen := engine.EventID(0); seen < last; {
+			latest, _, err := log.Latest(context.Background(), jobs)
+			if err != nil || latest < seen {
+				return fmt.Errorf("latest is %d, behind event %d: %w", latest, seen, err)
+			}
+			seen = latest
+			if _, err := log.Topics(context.Background()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func subscribeUntil(last engine.EventID) func(*file.Log) error {
+	return func(log *file.Log) error {
+		for seen := engine.EventID(0); seen < last; {
+			for r, err := range log.Subscribe(context.Background(), jobs, engine.SubscribeOptions{After: seen}) {
+				if lag, ok := errors.AsType[*engine.LaggedError](err); ok && lag.LastID == seen && lag.First > seen+1 {
+					seen = lag.First - 1
+					break
+				}
+				if err != nil {
+					return err
+				}
+				if r.ID <= seen || string(r.Payload) != fmt.Sprint(r.ID) {
+					return fmt.Errorf("event %d holds %s, behind event %d", r.ID, r.Payload, seen)
+				}
+				if seen = r.ID; seen == last {
+					break
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// TestReadOnlyReadsCursorsBesideAcks: an ack replaces the cursor's file.
+func TestReadOnlyReadsCursorsBesideAcks(t *testing.T) {
+	dir := t.TempDir()
+	writer := open(t, dir, file.Options{})
+	reader := open(t, dir, file.Options{ReadOnly: true})
+	worker := engine.MustConsumerID("worker")
+	mustAppend(t, writer, jobs, "1", "2")
+	ack := func(id engine.EventID) {
+		if err := writer.Ack(t.Context(), jobs, worker, id); err != nil {
+			t.Error(err)
+		}
+	}
+	ack(1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range engine.EventID(1000) {
+			ack(i % 2)
+		}
+		ack(2)
+	})
+	for seen := engine.EventID(0); seen < 2; {
+		id, ok, err := reader.Cursor(t.Context(), jobs, worker)
+		if err != nil || !ok {
+			t.Errorf("the cursor is read as %d, %v, %v", id, ok, err)
+			break
+		}
+		seen = id
+	}
+	wg.Wait()
+}
+
 // TestNothingIsSeenBeforeItIsDurable stops the writer in each sync.
 func TestNothingIsSeenBeforeItIsDurable(t *testing.T) {
 	disk := vfs.NewSim(1)

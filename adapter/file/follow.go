@@ -38,8 +38,6 @@ func (l *Log) lookAt(t *topic) (done bool, err error) {
 		l.setView(t, view{first: 1})
 		return true, nil
 	}
-	// The size first: what was there then is durable, unless the journal, as
-	// it is now, says that it is being written.
 	size, err := fileSize(l, stem)
 	if err != nil {
 		return false, err
@@ -51,6 +49,25 @@ func (l *Log) lookAt(t *topic) (done bool, err error) {
 	if known && size == v.seenBytes && fr.Seq == v.seenSeq {
 		return true, nil
 	}
+	// The file first, then its size, then the journal: what the file had when it
+	// was measured is durable, unless the journal, as it is now, says that it is
+	// being written. Of a file that was replaced meanwhile all is durable.
+	l.files.forget(stem) // it may be another one; see reader.start
+	h, err := l.files.acquire(stem)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		size = 0
+	case err != nil:
+		return false, err
+	default:
+		defer l.files.release(h)
+		if size, err = h.Size(); err != nil {
+			return false, err
+		}
+	}
+	if fr, _, err = readJournal(l.fs); err != nil {
+		return false, err
+	}
 	if fr.Seq < v.seenSeq {
 		return false, nil // a frame is being written
 	}
@@ -58,8 +75,7 @@ func (l *Log) lookAt(t *topic) (done bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("look for a writer: %w", err)
 	}
-	l.files.forget(stem) // it may be another one; see reader.start
-	limit, err := l.visibleBytes(stem, size, &fr, alive)
+	limit, err := visibleBytes(h, stem, size, &fr, alive)
 	if err != nil {
 		return false, err
 	}
@@ -67,9 +83,12 @@ func (l *Log) lookAt(t *topic) (done bool, err error) {
 	if !alive {
 		proven = fr.proven(stem)
 	}
-	next, err := l.scanOn(t.name, stem, v, limit, proven)
+	next, err := l.scanOn(h, t.name, stem, v, limit, proven)
 	if err != nil {
 		return false, err
+	}
+	if alive && next.latest < v.latest {
+		return false, nil // the journal means the file that has replaced this one
 	}
 	next.seenBytes, next.seenSeq = size, fr.Seq
 	l.setView(t, next)
@@ -111,19 +130,23 @@ func fileSize(l *Log, stem string) (int64, error) {
 	return e.Size, err
 }
 
-// visibleBytes is how much of a file readers may see.
-func (l *Log) visibleBytes(stem string, size int64, fr *frame, alive bool) (int64, error) {
+// visibleBytes is how much of a file readers may see. There is no h where there
+// is no file.
+func visibleBytes(h *handle, stem string, size int64, fr *frame, alive bool) (int64, error) {
 	if fr.State != stateWriting && fr.State != stateFailed || fr.Weak && alive {
 		return size, nil
 	}
 	for _, w := range fr.Writes {
-		if w.Stem != stem || w.At >= size || size > w.At+w.Bytes {
+		if w.Stem != stem || w.At >= size {
 			continue
 		}
 		if alive {
 			return w.At, nil
 		}
-		whole, err := l.isWhole(&w)
+		if size > w.At+w.Bytes {
+			continue // somebody went on behind it
+		}
+		whole, err := isWhole(h, &w)
 		if err != nil || whole {
 			return size, err
 		}
@@ -133,12 +156,7 @@ func (l *Log) visibleBytes(stem string, size int64, fr *frame, alive bool) (int6
 }
 
 // isWhole says whether a write that nobody has finished is all there.
-func (l *Log) isWhole(w *journalWrite) (bool, error) {
-	h, err := l.files.acquire(w.Stem)
-	if err != nil {
-		return false, err
-	}
-	defer l.files.release(h)
+func isWhole(h *handle, w *journalWrite) (bool, error) {
 	b := make([]byte, min(w.Bytes, maxLineBytes))
 	n, err := h.ReadAt(b, w.At)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -148,19 +166,11 @@ func (l *Log) isWhole(w *journalWrite) (bool, error) {
 }
 
 // scanOn reads what a file has beyond v, or all of it where it is not the file
-// that v is of.
-func (l *Log) scanOn(name engine.Topic, stem string, v view, limit, proven int64) (view, error) {
+// that v is of. There is no h where there is no file.
+func (l *Log) scanOn(h *handle, name engine.Topic, stem string, v view, limit, proven int64) (view, error) {
 	next := v
 	next.broken, next.size = nil, limit
-	h, err := l.files.acquire(stem)
-	if errors.Is(err, fs.ErrNotExist) {
-		limit, err = 0, nil
-	}
-	if err != nil {
-		return v, err
-	}
 	if h != nil {
-		defer l.files.release(h)
 		same, err := l.sameFile(h, &v, limit)
 		if err != nil {
 			return v, err
