@@ -167,7 +167,7 @@ func scan(f io.ReaderAt, name engine.Topic, stem string, v *view, proven int64) 
 			v.end, v.unended = lines.offset, false
 			continue
 		default:
-			bad = v.add(line, at, whole)
+			bad = v.add(line, at)
 		}
 		if bad == nil {
 			v.end, v.unended = lines.offset, !whole
@@ -185,11 +185,8 @@ func scan(f io.ReaderAt, name engine.Topic, stem string, v *view, proven int64) 
 }
 
 // add takes a line for the next event.
-func (v *view) add(line []byte, at int64, whole bool) error {
+func (v *view) add(line []byte, at int64) error {
 	id, err := lineID(line)
-	if err == nil && !whole {
-		id, _, err = parseLine(line)
-	}
 	if err != nil {
 		return err
 	}
