@@ -298,6 +298,47 @@ func TestOpensWhatTheOriginalWrote(t *testing.T) {
 	}
 }
 
+// TestFieldNamesAreCaseSensitive: a field whose name differs in case is another
+// one, which is not read.
+func TestFieldNamesAreCaseSensitive(t *testing.T) {
+	o := newOriginal(t)
+	o.write(t, "jobs", `{"id":1,"event":{"kind":"a","Kind":"b","payload":1,"Payload":2,"occurred_at_ms":1,"OCCURRED_AT_MS":7},"ID":9}`+"\n")
+	r := readAll(t, open(t, o.dir, file.Options{}), jobs)
+	if len(r) != 1 || r[0].ID != 1 || r[0].Kind != "a" || string(r[0].Payload) != "1" || r[0].OccurredAtMS != 1 {
+		t.Errorf("got %+v; the original reads event 1 of kind a with payload 1 at 1", r)
+	}
+}
+
+// TestRefusesWhatTheOriginalRefuses, and does not read it as something else.
+func TestRefusesWhatTheOriginalRefuses(t *testing.T) {
+	for _, c := range []struct{ name, line, reason string }{
+		{"a null header", `{"id":1,"event":{"kind":"a","payload":1,"headers":{"a":null},"occurred_at_ms":1}}`, "not a string"},
+		{"a header that is a number", `{"id":1,"event":{"kind":"a","payload":1,"headers":{"a":1},"occurred_at_ms":1}}`, "not a string"},
+		{"null headers", `{"id":1,"event":{"kind":"a","payload":1,"headers":null,"occurred_at_ms":1}}`, "not an object"},
+		{"a list of headers", `{"id":1,"event":{"kind":"a","payload":1,"headers":[],"occurred_at_ms":1}}`, "not an object"},
+		{"a field twice", `{"id":1,"event":{"kind":"a","kind":"b","payload":1,"headers":{},"occurred_at_ms":1}}`, `"kind" twice`},
+		{"an id twice", `{"id":1,"event":{"kind":"a","payload":1,"headers":{},"occurred_at_ms":1},"id":1}`, `"id" twice`},
+		{"an event twice", `{"id":1,"event":{"kind":"a","payload":1,"occurred_at_ms":1},"event":{}}`, `"event" twice`},
+		{"names in another case", `{"ID":1,"Event":{"Kind":"a","Payload":1,"Occurred_At_Ms":1}}`, "no id"},
+		{"half a surrogate pair in kind", `{"id":1,"event":{"kind":"\ud800","payload":1,"headers":{},"occurred_at_ms":1}}`, "surrogate"},
+		{"half a surrogate pair in a header", `{"id":1,"event":{"kind":"a","payload":1,"headers":{"a":"\udc00\ud800"},"occurred_at_ms":1}}`, "surrogate"},
+		{"half a surrogate pair in a header's name", `{"id":1,"event":{"kind":"a","payload":1,"headers":{"\ud800\u0041":""},"occurred_at_ms":1}}`, "surrogate"},
+		{"a time that is no integer", `{"id":1,"event":{"kind":"a","payload":1,"headers":{},"occurred_at_ms":1.0}}`, "occurred_at_ms"},
+		{"a null kind", `{"id":1,"event":{"kind":null,"payload":1,"headers":{},"occurred_at_ms":1}}`, "not a string"},
+		{"an event that is no object", `{"id":1,"event":1}`, "not an object"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := newOriginal(t)
+			o.write(t, "jobs", c.line+"\n")
+			log := open(t, o.dir, file.Options{})
+			_, err := engine.ReadRange(t.Context(), log, jobs, 0, engine.NoLimit)
+			wantCorrupt(t, err, 0, c.reason)
+			_, err = log.Append(t.Context(), jobs, event("1"))
+			wantCorrupt(t, err, 0, c.reason)
+		})
+	}
+}
+
 // TestTakesTurnsWithTheOriginal has both append and acknowledge, one after the
 // other.
 func TestTakesTurnsWithTheOriginal(t *testing.T) {

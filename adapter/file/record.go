@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/seglog/seglog/engine"
@@ -107,88 +108,217 @@ func eventBytes(e *engine.Event) int {
 
 var errNotRecord = errors.New("line is not a record")
 
+// fields are the values of a line, as they stand in it.
+type fields struct{ id, kind, payload, headers, at []byte }
+
 // lineID returns the id of a line that parseLine reads: what building an index
 // takes for an event, reading does too.
 func lineID(line []byte) (engine.EventID, error) {
-	id, _, err := parseLine(line)
+	f, err := cutLine(line)
+	if err != nil {
+		return 0, err
+	}
+	id, _, err := f.check()
 	return id, err
-}
-
-// cutID takes the id off a line that begins as ours do.
-func cutID(line []byte) (id engine.EventID, rest []byte, ok bool) {
-	rest, ok = bytes.CutPrefix(line, []byte(idPrefix))
-	if !ok {
-		return 0, nil, false
-	}
-	n := 0
-	for n < len(rest) && n < 20 && rest[n] >= '0' && rest[n] <= '9' {
-		n++
-	}
-	v, err := strconv.ParseUint(string(rest[:n]), 10, 64)
-	return engine.EventID(v), rest[n:], err == nil && v > 0
 }
 
 // parseLine takes a line apart. The event is the caller's.
 func parseLine(line []byte) (engine.EventID, engine.Event, error) {
-	if !json.Valid(line) || !utf8.Valid(line) {
-		return 0, engine.Event{}, fmt.Errorf("%w: invalid JSON", errNotRecord)
+	f, err := cutLine(line)
+	if err != nil {
+		return 0, engine.Event{}, err
 	}
-	if id, e, ok := parseOurs(line); ok {
-		return id, e, nil
+	id, at, err := f.check()
+	if err != nil {
+		return 0, engine.Event{}, err
 	}
-	return parseLoosely(line)
+	return id, engine.Event{
+		Kind: unquote(f.kind), Payload: bytes.Clone(f.payload), Headers: unquoteHeaders(f.headers), OccurredAtMS: at,
+	}, nil
 }
 
-// parseOurs parses a valid line in the layout of appendEvent. Unlike
-// parseLoosely it keeps the white space around the payload.
-func parseOurs(line []byte) (id engine.EventID, e engine.Event, ok bool) {
-	id, rest, ok := cutID(line)
-	if !ok {
-		return 0, e, false
+// cutLine finds the values of a line, which is valid JSON then.
+func cutLine(line []byte) (fields, error) {
+	if !json.Valid(line) || !utf8.Valid(line) {
+		return fields{}, fmt.Errorf("%w: invalid JSON", errNotRecord)
 	}
-	var kind, payload, headers, at []byte
+	if f, ok := cutOurs(line); ok {
+		return f, nil
+	}
+	f, err := cutLoosely(line)
+	if err != nil {
+		return fields{}, fmt.Errorf("%w: %w", errNotRecord, err)
+	}
+	return f, nil
+}
+
+// cutOurs cuts a valid line in the layout of appendEvent. Unlike cutLoosely it
+// keeps the white space around the payload.
+func cutOurs(line []byte) (f fields, ok bool) {
+	rest := line
 	for _, field := range []struct {
 		name string
 		into *[]byte
 	}{
-		{`,"event":{"kind":`, &kind},
-		{`,"payload":`, &payload},
-		{`,"headers":`, &headers},
-		{`,"occurred_at_ms":`, &at},
+		{idPrefix, &f.id},
+		{`,"event":{"kind":`, &f.kind},
+		{`,"payload":`, &f.payload},
+		{`,"headers":`, &f.headers},
+		{`,"occurred_at_ms":`, &f.at},
 	} {
 		if rest, ok = bytes.CutPrefix(rest, []byte(field.name)); !ok {
-			return 0, e, false
+			return fields{}, false
 		}
 		n := valueLen(rest)
 		*field.into, rest = rest[:n], rest[n:]
 	}
-	ms, err := strconv.ParseInt(string(at), 10, 64)
-	if err != nil || string(rest) != "}}" {
-		return 0, e, false
-	}
-	e.OccurredAtMS = ms
-	if e.Kind, ok = parseString(kind); !ok {
-		return 0, e, false
-	}
-	e.Headers = map[string]string{}
-	if string(headers) != "{}" {
-		if err := json.Unmarshal(headers, &e.Headers); err != nil || e.Headers == nil {
-			return 0, e, false
-		}
-	}
-	e.Payload = bytes.Clone(payload)
-	return id, e, true
+	f.id, f.kind, f.headers, f.at = trim(f.id), trim(f.kind), trim(f.headers), trim(f.at)
+	return f, string(rest) == "}}"
 }
 
-func parseString(b []byte) (s string, ok bool) {
-	if len(b) < 2 || b[0] != '"' {
-		return "", false
+// cutLoosely cuts a valid line in any layout, as the original does: fields in
+// any order, others beside them, headers missing. Names count as they are
+// written, and a field that is there twice is refused.
+func cutLoosely(line []byte) (f fields, err error) {
+	var event []byte
+	if err := eachField(line, map[string]*[]byte{"id": &f.id, "event": &event}); err != nil {
+		return fields{}, err
 	}
+	if event == nil {
+		return f, nil
+	}
+	return f, eachField(event, map[string]*[]byte{
+		"kind": &f.kind, "payload": &f.payload, "headers": &f.headers, "occurred_at_ms": &f.at,
+	})
+}
+
+// eachField puts the values of an object's fields where they belong.
+func eachField(object []byte, into map[string]*[]byte) error {
+	return eachMember(object, func(name, value []byte) error {
+		field := into[unquote(name)]
+		if field == nil {
+			return nil
+		}
+		if *field != nil {
+			return fmt.Errorf("it has the field %s twice", name)
+		}
+		*field = value
+		return nil
+	})
+}
+
+// check refuses what the original cannot read, but for the payload's inside.
+func (f *fields) check() (id engine.EventID, at int64, err error) {
+	v, err := strconv.ParseUint(string(f.id), 10, 64)
+	if id = engine.EventID(v); err != nil || id == 0 {
+		return 0, 0, fmt.Errorf("%w: it has no id from 1 up", errNotRecord)
+	}
+	if f.kind == nil || f.payload == nil || f.at == nil {
+		return 0, 0, fmt.Errorf("%w: event %d lacks a field", errNotRecord, id)
+	}
+	if at, err = strconv.ParseInt(string(f.at), 10, 64); err != nil {
+		return 0, 0, fmt.Errorf("%w: event %d: occurred_at_ms is not an integer of 64 bits", errNotRecord, id)
+	}
+	if err := checkString(f.kind); err != nil {
+		return 0, 0, fmt.Errorf("%w: event %d: kind: %w", errNotRecord, id, err)
+	}
+	if f.headers != nil {
+		err := eachMember(f.headers, func(_, value []byte) error { return checkString(value) })
+		if err != nil {
+			return 0, 0, fmt.Errorf("%w: event %d: headers: %w", errNotRecord, id, err)
+		}
+	}
+	return id, at, nil
+}
+
+// eachMember calls f with the name, a checked string, and the value of each
+// member of an object that is valid JSON.
+func eachMember(object []byte, f func(name, value []byte) error) error {
+	rest := trim(object)
+	if rest[0] != '{' {
+		return errors.New("not an object")
+	}
+	for rest = trim(rest[1:]); rest[0] != '}'; {
+		n := stringLen(rest)
+		name := rest[:n]
+		rest = trim(rest[n:])[1:] // the colon
+		n = valueLen(rest)
+		err := checkString(name)
+		if err == nil {
+			err = f(name, trim(rest[:n]))
+		}
+		if err != nil {
+			return err
+		}
+		if rest = rest[n:]; rest[0] == ',' {
+			rest = trim(rest[1:])
+		}
+	}
+	return nil
+}
+
+// trim cuts off the white space of JSON.
+func trim(b []byte) []byte { return bytes.Trim(b, " \t\r\n") }
+
+// checkString says whether a valid value is a string that stands for text.
+func checkString(b []byte) error {
+	if b[0] != '"' {
+		return errors.New("not a string")
+	}
+	for i := bytes.IndexByte(b, '\\'); i >= 0 && i < len(b); i++ {
+		if b[i] != '\\' {
+			continue
+		}
+		if i++; b[i] != 'u' {
+			continue
+		}
+		first := escaped(b[i:])
+		i += 4
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		if b[i+1] != '\\' || b[i+2] != 'u' || utf16.DecodeRune(first, escaped(b[i+2:])) == utf8.RuneError {
+			return errors.New("half of a surrogate pair")
+		}
+		i += 6
+	}
+	return nil
+}
+
+// escaped is what u and four digits stand for.
+func escaped(b []byte) rune {
+	v, err := strconv.ParseUint(string(b[1:5]), 16, 16)
+	if err != nil {
+		panic("file: escape of a valid string: " + err.Error())
+	}
+	return rune(v)
+}
+
+// unquote is the text of a checked string.
+func unquote(b []byte) (s string) {
 	if bytes.IndexByte(b, '\\') < 0 {
-		return string(b[1 : len(b)-1]), true
+		return string(b[1 : len(b)-1])
 	}
-	err := json.Unmarshal(b, &s)
-	return s, err == nil
+	if err := json.Unmarshal(b, &s); err != nil {
+		panic("file: a valid string: " + err.Error())
+	}
+	return s
+}
+
+// unquoteHeaders is what checked headers hold; there may be none.
+func unquoteHeaders(b []byte) map[string]string {
+	headers := map[string]string{}
+	if b == nil {
+		return headers
+	}
+	err := eachMember(b, func(name, value []byte) error {
+		headers[unquote(name)] = unquote(value)
+		return nil
+	})
+	if err != nil {
+		panic("file: checked headers: " + err.Error())
+	}
+	return headers
 }
 
 // valueLen is the length of the value, white space around it included, that b,
@@ -198,11 +328,7 @@ func valueLen(b []byte) int {
 	for i := 0; i < len(b); i++ {
 		switch b[i] {
 		case '"':
-			for i++; i < len(b) && b[i] != '"'; i++ {
-				if b[i] == '\\' {
-					i++
-				}
-			}
+			i += stringLen(b[i:]) - 1
 		case '{', '[':
 			depth++
 		case ',':
@@ -219,30 +345,15 @@ func valueLen(b []byte) int {
 	return len(b)
 }
 
-// parseLoosely parses a record in any layout, as the original does: fields in
-// any order, others beside them, headers missing.
-func parseLoosely(line []byte) (engine.EventID, engine.Event, error) {
-	var r struct {
-		ID    *engine.EventID `json:"id"`
-		Event *struct {
-			Kind         *string           `json:"kind"`
-			Payload      json.RawMessage   `json:"payload"`
-			Headers      map[string]string `json:"headers"`
-			OccurredAtMS *int64            `json:"occurred_at_ms"`
-		} `json:"event"`
+// stringLen is the length of the string, quotes included, that b begins with.
+func stringLen(b []byte) int {
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
 	}
-	if err := json.Unmarshal(line, &r); err != nil {
-		return 0, engine.Event{}, fmt.Errorf("%w: %w", errNotRecord, err)
-	}
-	if r.ID == nil || *r.ID == 0 {
-		return 0, engine.Event{}, fmt.Errorf("%w: it has no id from 1 up", errNotRecord)
-	}
-	if r.Event == nil || r.Event.Kind == nil || len(r.Event.Payload) == 0 || r.Event.OccurredAtMS == nil {
-		return 0, engine.Event{}, fmt.Errorf("%w: event %d lacks a field", errNotRecord, *r.ID)
-	}
-	e := engine.Event{Kind: *r.Event.Kind, Payload: r.Event.Payload, Headers: r.Event.Headers, OccurredAtMS: *r.Event.OccurredAtMS}
-	if e.Headers == nil {
-		e.Headers = map[string]string{}
-	}
-	return *r.ID, e, nil
+	return len(b)
 }
