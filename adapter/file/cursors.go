@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/seglog/seglog/engine"
 	"github.com/seglog/seglog/internal/vfs"
@@ -96,21 +98,51 @@ func (c *cursors) loadFileLocked(stem string) error {
 	return nil
 }
 
+// parseCursor reads a cursor's file as the original does: names count as they
+// are written, and the last of several fields of one name counts.
 func parseCursor(b []byte) (key cursorKey, c cursor, err error) {
-	var r cursorRecord
-	if err := json.Unmarshal(b, &r); err != nil {
+	if !json.Valid(b) || !utf8.Valid(b) {
+		return key, c, errors.New("invalid JSON")
+	}
+	values := map[string]string{}
+	err = eachMember(b, func(name, value []byte) error {
+		values[unquote(name)] = string(value)
+		return checkText(value)
+	})
+	if err != nil {
 		return key, c, err
 	}
-	if r.Cursor == nil {
+	id, err := strconv.ParseUint(values["cursor"], 10, 64)
+	if err != nil {
 		return key, c, errors.New("it has no numeric cursor")
 	}
-	if key.topic, err = engine.NewTopic(r.Topic); err != nil {
+	if key.topic, err = engine.NewTopic(text(values["topic"])); err != nil {
 		return key, c, err
 	}
-	if key.consumer, err = engine.NewConsumerID(r.ConsumerID); err != nil {
+	if key.consumer, err = engine.NewConsumerID(text(values["consumer_id"])); err != nil {
 		return key, c, err
 	}
-	return key, cursor{id: *r.Cursor, at: time.UnixMilli(r.UpdatedAtMS)}, nil
+	at, err := strconv.ParseInt(cmp.Or(values["updated_at_ms"], "0"), 10, 64)
+	if err != nil {
+		return key, c, errors.New("updated_at_ms is not an integer of 64 bits")
+	}
+	return key, cursor{id: engine.EventID(id), at: time.UnixMilli(at)}, nil
+}
+
+// checkText is checkString for values of any kind.
+func checkText(value []byte) error {
+	if value[0] != '"' {
+		return nil
+	}
+	return checkString(value)
+}
+
+// text is the text of a value that checkText has checked, or nothing.
+func text(value string) string {
+	if !strings.HasPrefix(value, `"`) {
+		return ""
+	}
+	return unquote([]byte(value))
 }
 
 // Ack moves the consumer's cursor on topic to upTo, forward or back.

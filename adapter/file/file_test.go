@@ -118,7 +118,11 @@ func TestRotUnderAnOpenLogIsReported(t *testing.T) {
 }
 
 func TestDamagedCursorIsReportedAndKept(t *testing.T) {
-	for _, content := range []string{"", "{", `{"topic":"jobs","consumer_id":"c"}`, `{"topic":"a/b","consumer_id":"c","cursor":1}`, `{"topic":"jobs","consumer_id":" ","cursor":1}`} {
+	for _, content := range []string{"", "{", `{"topic":"jobs","consumer_id":"c"}`, `{"topic":"a/b","consumer_id":"c","cursor":1}`, `{"topic":"jobs","consumer_id":" ","cursor":1}`,
+		`{"topic":"jobs","consumer_id":"c","Cursor":1}`, `{"topic":"jobs","consumer_id":"c","cursor":1.0}`,
+		`{"topic":"jobs","consumer_id":"\ud800","cursor":1}`, `{"topic":"jobs","consumer_id":"c","cursor":null}`,
+		`{"topic":"jobs","consumer_id":"c","cursor":1,"updated_at_ms":"now"}`, `["topic"]`, "{\"topic\":\"jobs\",\"consumer_id\":\"\xff\",\"cursor\":1}",
+	} {
 		o := newOriginal(t)
 		if err := os.WriteFile(o.cursorPath("jobs", "c"), []byte(content), 0o644); err != nil {
 			t.Fatal(err)

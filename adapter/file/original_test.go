@@ -309,6 +309,20 @@ func TestFieldNamesAreCaseSensitive(t *testing.T) {
 	}
 }
 
+// TestCursorFieldNamesAreCaseSensitive, and the last of one name counts.
+func TestCursorFieldNamesAreCaseSensitive(t *testing.T) {
+	o := newOriginal(t)
+	o.write(t, "jobs", originalLine(1, event("1"))+"\n"+originalLine(2, event("2"))+"\n")
+	text := `{"topic":"jobs","consumer_id":"worker","cursor":2,"cursor":1,"Cursor":7,"updated_at_ms":5,"more":null}`
+	if err := os.WriteFile(o.cursorPath("jobs", "worker"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	infos, err := open(t, o.dir, file.Options{}).Consumers(t.Context(), jobs)
+	if err != nil || len(infos) != 1 || infos[0].Cursor != 1 || infos[0].AckedAt.UnixMilli() != 5 {
+		t.Errorf("got %+v, %v; the original reads 1", infos, err)
+	}
+}
+
 // TestRefusesWhatTheOriginalRefuses, and does not read it as something else.
 func TestRefusesWhatTheOriginalRefuses(t *testing.T) {
 	for _, c := range []struct{ name, line, reason string }{
