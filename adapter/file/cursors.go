@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +29,7 @@ type cursors struct {
 	loaded bool
 	byKey  map[cursorKey]cursor
 	folded map[string]bool  // stems that are taken
-	broken map[string]error // by stem: files that do not say whose they are
+	broken map[string]error // by stem: a *engine.CorruptError; files that do not say whose they are
 }
 
 type cursorKey struct {
@@ -64,6 +65,11 @@ func (c *cursors) loadLocked() error {
 	for _, e := range entries {
 		stem, ok := strings.CutSuffix(e.Name, cursorSuffix)
 		if !ok || e.Dir {
+			continue
+		}
+		if !e.Regular {
+			c.folded[fold(stem)] = true
+			c.broken[stem] = &engine.CorruptError{File: cursorFile(stem), Reason: "not a regular file"}
 			continue
 		}
 		if err := c.loadFileLocked(stem); err != nil {
@@ -177,14 +183,14 @@ func (l *Log) ack(ctx context.Context, key cursorKey, upTo engine.EventID, at ti
 	if upTo > v.latest {
 		return fmt.Errorf("%w: event %d, the latest is %d", engine.ErrBeyondLatest, upTo, v.latest)
 	}
-	c := &l.cursors
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if v.unsynced { // a cursor must not outlive what it is of
 		if err := l.sync(); err != nil {
 			return err
 		}
 	}
+	c := &l.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.setLocked(ctx, key, cursor{id: upTo, at: at})
 }
 
@@ -197,10 +203,15 @@ func (l *Log) readyForCursor(ctx context.Context, key cursorKey) error {
 
 // changeLocked says whether cursors may be changed now, and what key has.
 func (c *cursors) changeLocked(ctx context.Context, key cursorKey) (cursor, bool, error) {
-	if err := errors.Join(c.l.ready(ctx), c.l.c.hasFailed()); err != nil {
+	err := errors.Join(c.l.ready(ctx), c.l.c.hasFailed())
+	if err == nil {
+		err = c.loadLocked()
+	}
+	if err != nil {
 		return cursor{}, false, err
 	}
-	return c.getLocked(key)
+	found, ok := c.byKey[key]
+	return found, ok, nil
 }
 
 // getLocked returns a cursor. A file that has its name and cannot be read
@@ -210,11 +221,21 @@ func (c *cursors) getLocked(key cursorKey) (cursor, bool, error) {
 		return cursor{}, false, err
 	}
 	found, ok := c.byKey[key]
-	if !ok {
-		plain, _ := plainCursor(key.topic, key.consumer)
-		return found, false, cmp.Or(c.broken[plain], c.broken[escapedCursor(key.topic, key.consumer)])
+	if broken := c.brokenOfLocked(key); !ok && len(broken) > 0 {
+		return found, false, c.broken[broken[0]]
 	}
-	return found, true, nil
+	return found, ok, nil
+}
+
+// brokenOfLocked returns the stems of key's that cannot be read.
+func (c *cursors) brokenOfLocked(key cursorKey) (stems []string) {
+	plain, _ := plainCursor(key.topic, key.consumer)
+	for _, stem := range []string{plain, escapedCursor(key.topic, key.consumer)} {
+		if c.broken[stem] != nil {
+			stems = append(stems, stem)
+		}
+	}
+	return stems
 }
 
 func (c *cursors) setLocked(ctx context.Context, key cursorKey, next cursor) error {
@@ -242,15 +263,17 @@ func (c *cursors) setLocked(ctx context.Context, key cursorKey, next cursor) err
 		return err
 	}
 	c.folded[fold(next.stem)] = true
+	delete(c.broken, next.stem)
 	c.byKey[key] = next
 	return nil
 }
 
 // stemForLocked chooses the name of a new cursor's file: the original's, if no
-// other cursor could have it.
+// other cursor could have it. A file of that name which cannot be read is
+// replaced.
 func (c *cursors) stemForLocked(key cursorKey) string {
 	stem, safe := plainCursor(key.topic, key.consumer)
-	if !safe || c.folded[fold(stem)] {
+	if !safe || c.folded[fold(stem)] && c.broken[stem] == nil {
 		return escapedCursor(key.topic, key.consumer)
 	}
 	return stem
@@ -288,29 +311,58 @@ func (l *Log) consumers(ctx context.Context, name engine.Topic) (infos []engine.
 	if err := l.readyFor(ctx, name); err != nil {
 		return nil, err
 	}
-	c := &l.cursors
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.loadLocked(); err != nil {
+	if infos, err = l.cursors.of(name); err != nil {
 		return nil, err
 	}
-	v, err := l.snapshot(l.topic(name))
+	v, err := l.snapshot(l.topic(name)) // after the cursors, which move behind it
 	if err != nil {
 		return nil, err
 	}
-	for key, found := range c.byKey {
-		if key.topic == name {
-			infos = append(infos, engine.ConsumerInfo{
-				Consumer: key.consumer, Cursor: found.id, AckedAt: found.at, Lag: uint64(max(v.latest, found.id) - found.id),
-			})
-		}
+	for i, found := range infos {
+		infos[i].Lag = uint64(max(v.latest, found.Cursor) - found.Cursor)
 	}
 	slices.SortFunc(infos, func(a, b engine.ConsumerInfo) int { return strings.Compare(a.Consumer.String(), b.Consumer.String()) })
 	return infos, nil
 }
 
+// of returns the cursors of a topic. A file that may be of one of them and
+// cannot be read is an error.
+func (c *cursors) of(name engine.Topic) (infos []engine.ConsumerInfo, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.loadLocked(); err != nil {
+		return nil, err
+	}
+	for _, stem := range slices.Sorted(maps.Keys(c.broken)) {
+		if strings.HasPrefix(stem, name.String()+"__") || strings.HasPrefix(stem, string(escape)) {
+			return nil, c.broken[stem]
+		}
+	}
+	for key, found := range c.byKey {
+		if key.topic == name {
+			infos = append(infos, engine.ConsumerInfo{Consumer: key.consumer, Cursor: found.id, AckedAt: found.at})
+		}
+	}
+	return infos, nil
+}
+
+// VerifyFiles calls damaged for each cursor's file that cannot be read.
+func (l *Log) VerifyFiles(damaged func(*engine.CorruptError)) error {
+	l.cursors.mu.Lock()
+	defer l.cursors.mu.Unlock()
+	if err := l.cursors.loadLocked(); err != nil {
+		return fmt.Errorf("verify cursors: %w", classify(err))
+	}
+	for _, stem := range slices.Sorted(maps.Keys(l.cursors.broken)) {
+		if corrupt, ok := errors.AsType[*engine.CorruptError](l.cursors.broken[stem]); ok {
+			damaged(corrupt)
+		}
+	}
+	return nil
+}
+
 // DeleteCursor forgets a consumer of topic, durably; one that has no cursor is
-// fine.
+// fine. A file that has the name of its cursor and cannot be read is removed.
 func (l *Log) DeleteCursor(ctx context.Context, name engine.Topic, consumer engine.ConsumerID) error {
 	if err := l.deleteCursor(ctx, cursorKey{name, consumer}); err != nil {
 		return fmt.Errorf("delete cursor of consumer %q on topic %s: %w", consumer, name, classify(err))
@@ -329,17 +381,26 @@ func (l *Log) deleteCursor(ctx context.Context, key cursorKey) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found, ok, err := c.changeLocked(ctx, key)
-	if err != nil || !ok {
+	if err != nil {
 		return err
 	}
-	err = l.fs.Remove(cursorFile(found.stem))
-	if err == nil {
-		err = l.fs.SyncDir(consumersDir)
+	stems := c.brokenOfLocked(key)
+	if ok {
+		stems = append(stems, found.stem)
 	}
-	if err != nil {
-		return l.c.fail(fmt.Errorf("remove %s: %w", cursorFile(found.stem), err))
+	if len(stems) == 0 {
+		return nil
+	}
+	for _, stem := range stems {
+		if err := l.fs.Remove(cursorFile(stem)); err != nil {
+			return l.c.fail(fmt.Errorf("remove %s: %w", cursorFile(stem), err))
+		}
+		delete(c.folded, fold(stem))
+		delete(c.broken, stem)
 	}
 	delete(c.byKey, key)
-	delete(c.folded, fold(found.stem))
+	if err := l.fs.SyncDir(consumersDir); err != nil {
+		return l.c.fail(fmt.Errorf("sync directory %s: %w", consumersDir, err))
+	}
 	return nil
 }

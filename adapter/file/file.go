@@ -20,8 +20,8 @@ import (
 // Log is an open directory of JSON lines. See the package documentation for
 // what it promises.
 //
-// Locks are taken in this order: writing, topic.loading, committer.mu,
-// topic.mu, topicsMu, fileCache.mu; cursors.mu before topic.mu.
+// Locks are taken in this order: writing, topic.loading, cursors.mu,
+// committer.mu, topicsMu, topic.mu, fileCache.mu.
 type Log struct {
 	// Constant after Open.
 	opts      Options
@@ -248,10 +248,10 @@ func (l *Log) close() error {
 	l.c.shut()
 	close(l.closed)
 	l.goroutines.Wait()
-	l.cursors.mu.Lock() // an ack in flight
-	defer l.cursors.mu.Unlock()
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	l.cursors.mu.Lock() // an ack in flight
+	defer l.cursors.mu.Unlock()
 	err := l.c.hasFailed()
 	if err == nil {
 		err = l.syncDirtyLocked()

@@ -1,6 +1,7 @@
 package file_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,8 +118,11 @@ func TestRotUnderAnOpenLogIsReported(t *testing.T) {
 	wantCorrupt(t, err, at, "invalid JSON")
 }
 
-func TestDamagedCursorIsReportedAndKept(t *testing.T) {
-	for _, content := range []string{"", "{", `{"topic":"jobs","consumer_id":"c"}`, `{"topic":"a/b","consumer_id":"c","cursor":1}`, `{"topic":"jobs","consumer_id":" ","cursor":1}`,
+// TestDamagedCursorIsReported, kept while others are acknowledged, and gone once
+// its consumer is, or is deleted.
+func TestDamagedCursorIsReported(t *testing.T) {
+	for _, content := range []string{
+		"", "{", `{"topic":"jobs","consumer_id":"c"}`, `{"topic":"a/b","consumer_id":"c","cursor":1}`, `{"topic":"jobs","consumer_id":" ","cursor":1}`,
 		`{"topic":"jobs","consumer_id":"c","Cursor":1}`, `{"topic":"jobs","consumer_id":"c","cursor":1.0}`,
 		`{"topic":"jobs","consumer_id":"\ud800","cursor":1}`, `{"topic":"jobs","consumer_id":"c","cursor":null}`,
 		`{"topic":"jobs","consumer_id":"c","cursor":1,"updated_at_ms":"now"}`, `["topic"]`, "{\"topic\":\"jobs\",\"consumer_id\":\"\xff\",\"cursor\":1}",
@@ -127,20 +131,59 @@ func TestDamagedCursorIsReportedAndKept(t *testing.T) {
 		if err := os.WriteFile(o.cursorPath("jobs", "c"), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		log := open(t, o.dir, file.Options{})
-		mustAppend(t, log, jobs, "1")
-		c := engine.MustConsumerID("c")
-		_, _, err := log.Cursor(t.Context(), jobs, c)
-		for _, err := range []error{err, log.Ack(t.Context(), jobs, c, 1), log.DeleteCursor(t.Context(), jobs, c)} {
+		wantDamaged := func(err error) {
+			t.Helper()
 			if corrupt, ok := errors.AsType[*engine.CorruptError](err); !ok || corrupt.File != "consumers/jobs__c.json" {
 				t.Errorf("cursor file %q: got %v, want a *engine.CorruptError", content, err)
 			}
 		}
-		if err := log.Ack(t.Context(), jobs, engine.MustConsumerID("d"), 1); err != nil {
+		log := open(t, o.dir, file.Options{})
+		mustAppend(t, log, jobs, "1")
+		mustAppend(t, log, other, "1")
+		c, d := engine.MustConsumerID("c"), engine.MustConsumerID("d")
+		_, _, err := log.Cursor(t.Context(), jobs, c)
+		wantDamaged(err)
+		_, err = log.Consumers(t.Context(), jobs)
+		wantDamaged(err)
+		n := 0
+		if err := log.VerifyFiles(func(err *engine.CorruptError) { wantDamaged(err); n++ }); err != nil || n != 1 {
+			t.Errorf("VerifyFiles finds %d files, %v", n, err)
+		}
+		if infos, err := log.Consumers(t.Context(), other); err != nil || len(infos) != 0 {
+			t.Errorf("consumers of another topic: %v, %v", infos, err)
+		}
+		if err := log.Ack(t.Context(), jobs, d, 1); err != nil {
 			t.Errorf("another consumer: %v", err)
 		}
 		if got, _ := os.ReadFile(o.cursorPath("jobs", "c")); string(got) != content {
 			t.Errorf("the file was changed to %q", got)
+		}
+		fixes := map[string]func() error{
+			"ack":     func() error { return log.Ack(t.Context(), jobs, c, 1) },
+			"restore": func() error { return log.RestoreCursor(t.Context(), jobs, c, 1, time.UnixMilli(1)) },
+			"delete":  func() error { return log.DeleteCursor(t.Context(), jobs, c) },
+		}
+		for name, fix := range fixes {
+			shut(t, log)
+			if err := os.WriteFile(o.cursorPath("jobs", "c"), []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			log = open(t, o.dir, file.Options{})
+			if err := fix(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			for range 2 {
+				infos, err := log.Consumers(t.Context(), jobs)
+				if want := map[string]int{"delete": 1}[name]; err != nil || len(infos) != cmp.Or(want, 2) {
+					t.Errorf("consumers after %s: %v, %v", name, infos, err)
+				}
+				_, ok, err := log.Cursor(t.Context(), jobs, c)
+				if err != nil || ok != (name != "delete") {
+					t.Errorf("cursor after %s: %v, %v", name, ok, err)
+				}
+				shut(t, log)
+				log = open(t, o.dir, file.Options{})
+			}
 		}
 	}
 }
