@@ -346,6 +346,38 @@ func (c *cursors) of(name engine.Topic) (infos []engine.ConsumerInfo, err error)
 	return infos, nil
 }
 
+// highest returns the highest cursor of a topic's consumers, or 0. Of a topic
+// without a line, that id was assigned: the original may have emptied it.
+func (c *cursors) highest(name engine.Topic) (id engine.EventID, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.loadLocked(); err != nil {
+		return 0, err
+	}
+	for key, found := range c.byKey {
+		if key.topic == name {
+			id = max(id, found.id)
+		}
+	}
+	return id, nil
+}
+
+// topics returns the topics that have cursors above 0.
+func (c *cursors) topics() (map[engine.Topic]bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.loadLocked(); err != nil {
+		return nil, err
+	}
+	names := map[engine.Topic]bool{}
+	for key, found := range c.byKey {
+		if found.id > 0 {
+			names[key.topic] = true
+		}
+	}
+	return names, nil
+}
+
 // VerifyFiles calls damaged for each cursor's file that cannot be read.
 func (l *Log) VerifyFiles(damaged func(*engine.CorruptError)) error {
 	l.cursors.mu.Lock()

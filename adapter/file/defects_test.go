@@ -54,6 +54,68 @@ func TestDefect01EmptiedTopicKeepsItsLatest(t *testing.T) {
 	wantOriginal(t, o, log, jobs)
 }
 
+// Defect 1: where the original has emptied a topic, its consumers' cursors are
+// all that is left of its latest id.
+func TestDefect01TopicEmptiedByTheOriginalSkipsNothing(t *testing.T) {
+	for _, c := range []struct {
+		name, content, head string
+		ack, latest         engine.EventID
+	}{
+		{"no file", "", "", 5, 5},
+		{"a torn line", `{"id":1,"ev`, "", 5, 5},
+		{"a head of the past", "", `{"topic":"jobs","latest":3}`, 5, 5},
+		{"a head", "", `{"topic":"jobs","latest":7}`, 5, 7},
+		{"a line", originalLine(1, event("1")) + "\n", "", 5, 1},
+		{"a cursor at 0", "", "", 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := newOriginal(t)
+			if c.content != "" {
+				o.write(t, "jobs", c.content)
+			}
+			if c.head != "" {
+				if err := errors.Join(os.Mkdir(filepath.Join(o.dir, "heads"), 0o755), os.WriteFile(filepath.Join(o.dir, "heads/jobs.json"), []byte(c.head), 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(o.ack("jobs", "worker", uint64(c.ack)), o.ack("jobs", "slow", uint64(c.ack/2))); err != nil {
+				t.Fatal(err)
+			}
+			wantLatest := func(log *file.Log, when string) {
+				t.Helper()
+				id, ok, err := log.Latest(t.Context(), jobs)
+				if id != c.latest || ok != (c.latest > 0) || err != nil {
+					t.Errorf("%s: Latest is %d, %v, %v, want %d", when, id, ok, err, c.latest)
+				}
+				topics, err := log.Topics(t.Context())
+				if err != nil || slices.Contains(topics, jobs) != (c.latest > 0) {
+					t.Errorf("%s: Topics gave %v, %v", when, topics, err)
+				}
+			}
+			follower := open(t, o.dir, file.Options{ReadOnly: true})
+			if topics, err := follower.Topics(t.Context()); err != nil || slices.Contains(topics, jobs) != (c.latest > 0) {
+				t.Errorf("Topics gave %v, %v", topics, err)
+			}
+			wantLatest(follower, "follower")
+			writer := open(t, o.dir, file.Options{})
+			wantLatest(writer, "writer")
+			wantLatest(open(t, o.dir, file.Options{ReadOnly: true}), "follower of a writer")
+			if r, err := writer.Compact(t.Context(), jobs, c.latest); err != nil || c.content == "" && r.Removed > 0 {
+				t.Errorf("Compact gave %+v, %v", r, err)
+			}
+			if id := mustAppend(t, writer, jobs, `"next"`); id != c.latest+1 {
+				t.Errorf("append gave id %d, want %d", id, c.latest+1)
+			}
+			for _, log := range []*file.Log{writer, follower} {
+				wantPayloads(t, log, jobs, c.latest+1, `"next"`)
+			}
+			shut(t, writer)
+			wantPayloads(t, open(t, o.dir, file.Options{}), jobs, c.latest+1, `"next"`)
+			wantOriginal(t, o, follower, jobs)
+		})
+	}
+}
+
 // Defect 2: the append behind a torn line is glued to it.
 func TestDefect02TornLineIsCutBeforeTheNextAppend(t *testing.T) {
 	o := newOriginal(t)

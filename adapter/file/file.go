@@ -306,8 +306,9 @@ func (l *Log) Latest(ctx context.Context, name engine.Topic) (engine.EventID, bo
 	return v.latest, v.latest > 0, nil
 }
 
-// Topics returns every topic that was ever appended to, sorted by name. Of a
-// topic that was not used yet, it reads the first line at most.
+// Topics returns every topic that was ever appended to, sorted by name; one that
+// a consumer has acknowledged events of was. Of a topic that was not used yet,
+// it reads the first line at most.
 func (l *Log) Topics(ctx context.Context) ([]engine.Topic, error) {
 	names, err := l.topicNames(ctx)
 	if err != nil {
@@ -320,10 +321,17 @@ func (l *Log) topicNames(ctx context.Context) ([]engine.Topic, error) {
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
+	acked, err := l.cursors.topics()
+	if err != nil {
+		return nil, err
+	}
 	if l.opts.ReadOnly {
 		if err := l.findTopics(); err != nil {
 			return nil, err
 		}
+	}
+	for name := range acked {
+		l.topic(name)
 	}
 	l.topicsMu.Lock()
 	var all []*topic
@@ -338,7 +346,7 @@ func (l *Log) topicNames(ctx context.Context) ([]engine.Topic, error) {
 		if err != nil {
 			return nil, err
 		}
-		if exists {
+		if exists || acked[t.name] {
 			names = append(names, t.name)
 		}
 	}

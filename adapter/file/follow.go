@@ -26,16 +26,23 @@ func (l *Log) follow(t *topic) error {
 
 // lookAt says whether it saw something that makes sense.
 func (l *Log) lookAt(t *topic) (done bool, err error) {
+	t.mu.Lock()
+	v, known := t.view, t.loaded
+	t.mu.Unlock()
+	if !known {
+		// Before the topic: the lines or the head of what a writer of ours
+		// lets a consumer acknowledge are there by then, and count.
+		if v.latest, err = l.cursors.highest(t.name); err != nil {
+			return false, err
+		}
+		v.first = v.latest + 1
+	}
 	stem, err := l.findStem(t)
 	if err != nil {
 		return false, err
 	}
-	t.mu.Lock()
-	v := t.view
-	known := t.loaded
-	t.mu.Unlock()
 	if stem == "" {
-		l.setView(t, view{first: 1})
+		l.setView(t, v)
 		return true, nil
 	}
 	size, err := fileSize(l, stem)
@@ -87,7 +94,7 @@ func (l *Log) lookAt(t *topic) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if alive && next.latest < v.latest {
+	if alive && known && next.latest < v.latest {
 		return false, nil // the journal means the file that has replaced this one
 	}
 	next.seenBytes, next.seenSeq = size, fr.Seq

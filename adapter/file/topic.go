@@ -107,14 +107,19 @@ func (l *Log) load(t *topic) error {
 	if loaded {
 		return nil
 	}
-	var v view
+	v := view{first: 1}
+	var err error
 	if stem != "" {
-		var err error
-		if v, err = l.scanTopic(t.name, stem, l.left.proven(stem)); err != nil {
-			return fmt.Errorf("load topic %s: %w", t.name, err)
-		}
-	} else {
-		v.first = 1
+		v, err = l.scanTopic(t.name, stem, l.left.proven(stem))
+	}
+	if err == nil && v.latest < v.first && v.broken == nil {
+		var acked engine.EventID
+		acked, err = l.cursors.highest(t.name)
+		v.latest = max(v.latest, acked)
+		v.first = v.latest + 1
+	}
+	if err != nil {
+		return fmt.Errorf("load topic %s: %w", t.name, err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
