@@ -210,7 +210,7 @@ func (l *Log) tryJoin(t *topic, e *encoded, conf engine.AppendConfig) (*group, e
 		}
 		return nil, 0, false, fmt.Errorf("expected latest %d: %w", *want, &engine.ConflictError{Latest: t.assigned})
 	}
-	if t.assigned+engine.EventID(len(e.ends)) < t.assigned {
+	if uint64(lastID-t.assigned) < uint64(len(e.ends)) {
 		return nil, 0, false, fmt.Errorf("%w: no event ids are left", engine.ErrTooLarge)
 	}
 	leads := c.group == nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -348,6 +349,7 @@ func (c *cursors) of(name engine.Topic) (infos []engine.ConsumerInfo, err error)
 
 // highest returns the highest cursor of a topic's consumers, or 0. Of a topic
 // without a line, that id was assigned: the original may have emptied it.
+// Cursors that no topic can begin behind do not count.
 func (c *cursors) highest(name engine.Topic) (id engine.EventID, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -355,14 +357,14 @@ func (c *cursors) highest(name engine.Topic) (id engine.EventID, err error) {
 		return 0, err
 	}
 	for key, found := range c.byKey {
-		if key.topic == name {
+		if key.topic == name && found.id <= math.MaxInt64 {
 			id = max(id, found.id)
 		}
 	}
 	return id, nil
 }
 
-// topics returns the topics that have cursors above 0.
+// topics returns the topics that have cursors above 0 that count for highest.
 func (c *cursors) topics() (map[engine.Topic]bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -371,7 +373,7 @@ func (c *cursors) topics() (map[engine.Topic]bool, error) {
 	}
 	names := map[engine.Topic]bool{}
 	for key, found := range c.byKey {
-		if found.id > 0 {
+		if found.id > 0 && found.id <= math.MaxInt64 {
 			names[key.topic] = true
 		}
 	}

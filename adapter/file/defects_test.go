@@ -3,6 +3,7 @@ package file_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,6 +68,7 @@ func TestDefect01TopicEmptiedByTheOriginalSkipsNothing(t *testing.T) {
 		{"a head", "", `{"topic":"jobs","latest":7}`, 5, 7},
 		{"a line", originalLine(1, event("1")) + "\n", "", 5, 1},
 		{"a cursor at 0", "", "", 0, 0},
+		{"a cursor behind all", "", "", math.MaxUint64, math.MaxUint64 / 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := newOriginal(t)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -185,6 +186,40 @@ func TestDamagedCursorIsReported(t *testing.T) {
 				log = open(t, o.dir, file.Options{})
 			}
 		}
+	}
+}
+
+// TestIDsEndBeforeTheHighestNumber: the one behind the last id says that a topic
+// is empty.
+func TestIDsEndBeforeTheHighestNumber(t *testing.T) {
+	const last = math.MaxUint64 - 1
+	o := newOriginal(t)
+	o.write(t, "jobs", originalLine(last-1, event("1"))+"\n")
+	o.write(t, "other", originalLine(last+1, event("1"))+"\n")
+	log := open(t, o.dir, file.Options{})
+	if _, _, err := log.AppendBatch(t.Context(), jobs, []engine.Event{event("2"), event("3")}); !errors.Is(err, engine.ErrTooLarge) {
+		t.Errorf("a batch that ends behind the last id gave %v", err)
+	}
+	if id := mustAppend(t, log, jobs, "2"); id != last {
+		t.Errorf("append gave id %d, want %d", id, uint64(last))
+	}
+	if _, err := log.Append(t.Context(), jobs, event("3")); !errors.Is(err, engine.ErrTooLarge) {
+		t.Errorf("an append behind the last id gave %v", err)
+	}
+	_, err := log.Append(t.Context(), other, event("2"))
+	if !errors.Is(err, engine.ErrCorrupt) {
+		t.Errorf("an append behind the highest number gave %v", err)
+	}
+	if r, err := log.Compact(t.Context(), jobs, math.MaxUint64); err != nil || r.Removed != 2 || r.Remaining != 0 {
+		t.Errorf("Compact gave %+v, %v", r, err)
+	}
+	for range 2 {
+		wantPayloads(t, log, jobs, 0)
+		if id, ok, err := log.Latest(t.Context(), jobs); id != last || !ok || err != nil {
+			t.Errorf("Latest of the emptied topic is %d, %v, %v", id, ok, err)
+		}
+		shut(t, log)
+		log = open(t, o.dir, file.Options{})
 	}
 }
 

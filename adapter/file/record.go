@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"unicode/utf16"
@@ -21,6 +22,10 @@ import (
 // The envelope is written by hand, so that the payload is never encoded again.
 
 const idPrefix = `{"id":`
+
+// lastID is the highest event id: the one behind it is a number too, by which
+// an emptied topic is known.
+const lastID engine.EventID = math.MaxUint64 - 1
 
 // appendEvent encodes what follows the id in e's line, newline included.
 func appendEvent(dst []byte, e *engine.Event) []byte {
@@ -212,6 +217,9 @@ func (f *fields) check() (id engine.EventID, at int64, err error) {
 	v, err := strconv.ParseUint(string(f.id), 10, 64)
 	if id = engine.EventID(v); err != nil || id == 0 {
 		return 0, 0, fmt.Errorf("%w: it has no id from 1 up", errNotRecord)
+	}
+	if id > lastID {
+		return 0, 0, fmt.Errorf("%w: event %d, ids end at %d", errNotRecord, id, lastID)
 	}
 	if f.kind == nil || f.payload == nil || f.at == nil {
 		return 0, 0, fmt.Errorf("%w: event %d lacks a field", errNotRecord, id)

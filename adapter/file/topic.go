@@ -293,6 +293,9 @@ func readHead(disk vfs.FS, stem string) (h head, err error) {
 	if err := json.Unmarshal(b, &h); err != nil {
 		return head{}, &engine.CorruptError{File: headFile(stem), Reason: err.Error()}
 	}
+	if h.Latest > lastID {
+		return head{}, &engine.CorruptError{File: headFile(stem), Reason: fmt.Sprintf("latest is %d, ids end at %d", h.Latest, lastID)}
+	}
 	return h, nil
 }
 
