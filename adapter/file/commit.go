@@ -103,6 +103,9 @@ func (l *Log) append(ctx context.Context, name engine.Topic, events []engine.Eve
 	} else if v.broken != nil {
 		return 0, v.broken
 	}
+	if err := l.canHaveFile(t); err != nil {
+		return 0, err
+	}
 	buf := buffers.Get().(*encoded)
 	defer buf.free()
 	buf.encode(events)

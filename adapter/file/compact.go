@@ -201,6 +201,9 @@ func (l *Log) restoreTopic(ctx context.Context, name engine.Topic, latest engine
 	if _, err := l.snapshot(t); err != nil {
 		return err
 	}
+	if err := l.canHaveFile(t); err != nil {
+		return err
+	}
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if err := errors.Join(l.ready(ctx), l.c.hasFailed()); err != nil {

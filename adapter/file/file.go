@@ -225,6 +225,32 @@ func (l *Log) stemFor(t *topic) string {
 	return stem
 }
 
+// canHaveFile refuses a topic without a file whose name something else has, such
+// as a directory: once events are in a group, it would stop the log.
+func (l *Log) canHaveFile(t *topic) error {
+	t.mu.Lock()
+	stem := t.stem
+	t.mu.Unlock()
+	if stem != "" {
+		return nil
+	}
+	name := t.name.String()
+	stems := []string{escapedStem(name)}
+	if plainStem(name) {
+		stems = append(stems, name)
+	}
+	for _, stem := range stems {
+		e, err := l.fs.Stat(topicFile(stem))
+		if err == nil && !e.Regular {
+			err = fmt.Errorf("%s is not a regular file", topicFile(stem))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // release gives back what an open log holds.
 func (l *Log) release() {
 	l.journal.close()

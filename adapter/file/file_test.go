@@ -223,6 +223,36 @@ func TestIDsEndBeforeTheHighestNumber(t *testing.T) {
 	}
 }
 
+// TestDirectoryInTheWayRefusesItsTopicOnly: nothing is written, and the log goes
+// on.
+func TestDirectoryInTheWayRefusesItsTopicOnly(t *testing.T) {
+	for _, name := range []string{"topics/jobs.jsonl", "topics/%jobs.jsonl"} {
+		o := newOriginal(t)
+		if err := os.Mkdir(filepath.Join(o.dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		log := open(t, o.dir, file.Options{})
+		for range 2 {
+			if _, err := log.Append(t.Context(), jobs, event("1")); !errors.Is(err, engine.ErrIO) || errors.Is(err, engine.ErrFailed) {
+				t.Errorf("append beside directory %s gave %v, want an i/o error", name, err)
+			}
+			if err := log.RestoreTopic(t.Context(), jobs, 5); !errors.Is(err, engine.ErrIO) || errors.Is(err, engine.ErrFailed) {
+				t.Errorf("restore beside directory %s gave %v, want an i/o error", name, err)
+			}
+			mustAppend(t, log, other, "1")
+		}
+		if records := readAll(t, log, jobs); len(records) > 0 {
+			t.Errorf("read %v", records)
+		}
+		if err := os.Remove(filepath.Join(o.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		if id := mustAppend(t, log, jobs, "1"); id != 1 {
+			t.Errorf("once it is gone, append gave id %d, want 1", id)
+		}
+	}
+}
+
 // TestForeignFilesAreLeftAlone puts what is not ours in every directory.
 func TestForeignFilesAreLeftAlone(t *testing.T) {
 	o := newOriginal(t)
