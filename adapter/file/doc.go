@@ -33,11 +33,21 @@
 // readable. After a crash, rot of the last group of appends cannot be told from a
 // torn write, and is cut off like one.
 //
+// Two processes of the original may have given ids out twice. Such a topic can be
+// read up to the first repeated id; it takes no appends and no compactions, and
+// there is no way to the events behind but an editor, with which to number the
+// lines anew.
+//
 // Events have no position. Compaction copies what it keeps, so its cost grows
-// with the topic, and appends wait for it. A cursor costs two syncs of its own.
+// with the topic, and appends wait for it. It needs space for that copy, and
+// where it keeps nothing still for a file of a few bytes: on a disk that is full
+// to the last block, it fails with [engine.ErrNoSpace]. A cursor costs two syncs
+// of its own.
 //
 // Whoever goes back to the original after a crash should open the directory
 // with this package first, and close it: it takes back what was half written.
+// What the original appends before that, in the place of a group that was being
+// written, may be taken for a part of the group, and be cut off.
 //
 // # Concurrency
 //
