@@ -153,7 +153,7 @@ func TestCopyTellsOfDamagedCursor(t *testing.T) {
 func TestCopyRefusesAtOnceWhatCannotBegin(t *testing.T) {
 	from := openKind(t, engine.BackendFile, originalFiles(t, map[string]string{
 		"topics/a.jsonl":    originalLine(1),
-		"topics/jobs.jsonl": strings.Replace(originalLine(1), `"id":1`, `"id":18446744073709551615`, 1),
+		"topics/jobs.jsonl": strings.Replace(originalLine(1), `"id":1`, `"id":9300000000000000000`, 1),
 	}))
 	to := newLog(t, engine.BackendSegment)
 	if _, err := adapter.Copy(t.Context(), from, to, nil); !errors.Is(err, engine.ErrTooLarge) || !strings.Contains(err.Error(), "topic jobs") {
