@@ -188,7 +188,7 @@ func (l *Log) scanOn(h *handle, name engine.Topic, stem string, v view, limit, p
 		if err := scan(h, name, stem, &next, proven); err != nil {
 			return v, err
 		}
-		if next.latest >= next.first && next.latest > 0 || next.broken != nil {
+		if !next.bare() {
 			return next, nil
 		}
 	}

@@ -76,6 +76,11 @@ func (v *view) find(id engine.EventID) mark {
 	return v.marks[i-1]
 }
 
+// bare says whether there is neither an event nor damage.
+func (v *view) bare() bool {
+	return v.broken == nil && (v.latest == 0 || v.latest < v.first)
+}
+
 // snapshot returns the topic's view, and loads it first.
 func (l *Log) snapshot(t *topic) (view, error) {
 	if err := l.load(t); err != nil {
@@ -112,7 +117,7 @@ func (l *Log) load(t *topic) error {
 	if stem != "" {
 		v, err = l.scanTopic(t.name, stem, l.left.proven(stem))
 	}
-	if err == nil && v.latest < v.first && v.broken == nil {
+	if err == nil && v.bare() {
 		var acked engine.EventID
 		acked, err = l.cursors.highest(t.name)
 		v.latest = max(v.latest, acked)
