@@ -56,6 +56,13 @@ func (l *Log) lookAt(t *topic) (done bool, err error) {
 	if known && size == v.seenBytes && fr.Seq == v.seenSeq {
 		return true, nil
 	}
+	// What is announced from here on has the next look see something new, also
+	// where this one reads a file that is replaced meanwhile.
+	before := fr.Seq
+	aliveBefore, err := l.fs.Locked(lockName)
+	if err != nil {
+		return false, fmt.Errorf("look for a writer: %w", err)
+	}
 	// The file first, then its size, then the journal: what the file had when it
 	// was measured is durable, unless the journal, as it is now, says that it is
 	// being written. Of a file that was replaced meanwhile all is durable.
@@ -75,13 +82,14 @@ func (l *Log) lookAt(t *topic) (done bool, err error) {
 	if fr, _, err = readJournal(l.fs); err != nil {
 		return false, err
 	}
-	if fr.Seq < v.seenSeq {
+	if fr.Seq < v.newestSeq {
 		return false, nil // a frame is being written
 	}
 	alive, err := l.fs.Locked(lockName)
 	if err != nil {
 		return false, fmt.Errorf("look for a writer: %w", err)
 	}
+	alive = alive || aliveBefore // what it has closed since, the next look sees
 	limit, err := visibleBytes(h, stem, size, &fr, alive)
 	if err != nil {
 		return false, err
@@ -97,7 +105,7 @@ func (l *Log) lookAt(t *topic) (done bool, err error) {
 	if alive && known && next.latest < v.latest {
 		return false, nil // the journal means the file that has replaced this one
 	}
-	next.seenBytes, next.seenSeq = size, fr.Seq
+	next.seenBytes, next.seenSeq, next.newestSeq = size, before, fr.Seq
 	l.setView(t, next)
 	return true, nil
 }

@@ -48,7 +48,8 @@ type view struct {
 
 	// Of a read-only log: what was there when it last looked.
 	seenBytes int64
-	seenSeq   uint64 // of the journal's frame
+	seenSeq   uint64 // of the journal's frame, before the file was opened
+	newestSeq uint64 // of the journal's frame, after it was measured
 }
 
 // mark is where an event's line begins.
