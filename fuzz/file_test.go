@@ -34,7 +34,7 @@ func TestFileSurvivesCrashes(t *testing.T) {
 			continue
 		}
 		t.Run(w.name, func(t *testing.T) {
-			c := &crasher{target: fileTarget(), workload: w, every: apart(7), deeper: 11}
+			c := &crasher{target: fileTarget(), workload: w, every: apart(23), deeper: 41}
 			if *depth2 {
 				c.deeper = 1
 			}
@@ -58,7 +58,7 @@ func TestFileSurvivesFaults(t *testing.T) {
 			continue
 		}
 		t.Run(w.name, func(t *testing.T) {
-			s := &saboteur{target: fileTarget(), workload: w, every: apart(5)}
+			s := &saboteur{target: fileTarget(), workload: w, every: apart(13)}
 			if err := s.enumerate(); err != nil {
 				t.Error(err)
 			}
