@@ -34,7 +34,7 @@ func TestFileSurvivesCrashes(t *testing.T) {
 			continue
 		}
 		t.Run(w.name, func(t *testing.T) {
-			c := &crasher{target: fileTarget(), workload: w, every: apart(23), deeper: 41}
+			c := &crasher{target: fileTarget(), workload: w, every: fileApart(7, 2), deeper: 11}
 			if *depth2 {
 				c.deeper = 1
 			}
@@ -51,6 +51,15 @@ func TestFileSurvivesCrashes(t *testing.T) {
 	t.Logf("%d images checked, %d of them after a crash in recovery as well", images, deep)
 }
 
+// fileApart is apart for sweeps that are dense as they are: -scale makes them no
+// denser than at least, since taking every case, with every variant, is for -full.
+func fileApart(every, least int) int {
+	if *full {
+		return 1
+	}
+	return max(least, apart(every))
+}
+
 // TestFileSurvivesFaults lets file operations of every workload that syncs fail.
 func TestFileSurvivesFaults(t *testing.T) {
 	for _, w := range workloads() {
@@ -58,7 +67,7 @@ func TestFileSurvivesFaults(t *testing.T) {
 			continue
 		}
 		t.Run(w.name, func(t *testing.T) {
-			s := &saboteur{target: fileTarget(), workload: w, every: apart(13)}
+			s := &saboteur{target: fileTarget(), workload: w, every: fileApart(5, 3)}
 			if err := s.enumerate(); err != nil {
 				t.Error(err)
 			}
