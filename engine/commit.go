@@ -119,7 +119,7 @@ type committer struct {
 	target     int64        // how many of them the next leader waits for
 	gatherSkip int
 	gatherMiss int
-	syncNanos  int64 // a running mean
+	syncNanos  int64 // of a write and its sync, a running mean
 	buf        wal.Buffer
 
 	// inOrder is held from the moment that a group's outcome is known until it
@@ -671,8 +671,10 @@ func (g *group) stands() bool {
 // commit writes g as one frame, and syncs it as the policy says.
 // An error other than ErrNoSpace stops the log.
 func (e *Engine) commit(g *group) error {
+	began := time.Now()
 	if len(g.ops) > 0 {
-		if err := e.writeGroup(g); err != nil {
+		var err error
+		if began, err = e.writeGroup(g); err != nil {
 			if !errors.Is(err, ErrNoSpace) {
 				err = e.fail(err)
 			}
@@ -680,51 +682,52 @@ func (e *Engine) commit(g *group) error {
 		}
 	}
 	if e.opts.Sync == SyncAlways || g.sync {
-		start := time.Now()
 		e.walMu.Lock()
 		err := e.wal.Sync()
 		e.walMu.Unlock()
 		if err != nil {
 			return e.fail(fmt.Errorf("sync write-ahead log: %w", err))
 		}
-		e.c.syncNanos += (int64(time.Since(start)) - e.c.syncNanos) / 8
+		e.c.syncNanos += (int64(time.Since(began)) - e.c.syncNanos) / 8
 		e.stats.syncs.Add(1)
 	}
 	g.end = e.wal.Position()
 	return nil
 }
 
-// writeGroup writes g's frame, and makes room for it where there is none.
-func (e *Engine) writeGroup(g *group) error {
+// writeGroup writes g's frame, and makes room for it where there is none. It
+// returns when the write began.
+func (e *Engine) writeGroup(g *group) (began time.Time, err error) {
 	buf := &e.c.buf
 	buf.Reset()
 	urgent, position := encodeGroup(buf, g)
 	if e.needsRecovery.Load() {
 		if err := e.checkpoint(checkpointRecovery); err != nil {
-			return err
+			return began, err
 		}
 	}
 	for attempt := 0; ; attempt++ {
 		h := e.walHeader()
 		h.Position = position
+		began = time.Now()
 		e.walMu.Lock()
 		_, _, err := e.wal.Write(buf, h, urgent)
 		e.walMu.Unlock()
 		switch {
 		case err == nil:
 			e.stats.frames.Add(1)
-			return nil
+			return began, nil
 		case errors.Is(err, vfs.ErrNoSpace) && e.wal.Err() == nil:
-			return fmt.Errorf("%w: extend write-ahead log: %w", ErrNoSpace, err)
+			return began, fmt.Errorf("%w: extend write-ahead log: %w", ErrNoSpace, err)
 		case !errors.Is(err, wal.ErrFull):
-			return fmt.Errorf("write write-ahead log: %w", err)
+			return began, fmt.Errorf("write write-ahead log: %w", err)
 		case attempt == 3:
-			return fmt.Errorf("%w: write-ahead log is full: a frame of %d bytes, Options.WALBytes is %d", ErrNoSpace, buf.Len(), e.opts.WALBytes)
+			return began, fmt.Errorf("%w: write-ahead log is full: a frame of %d bytes, Options.WALBytes is %d", ErrNoSpace, buf.Len(), e.opts.WALBytes)
 		}
 		e.stats.stalls.Add(1)
 		e.c.awaitPublished() // a checkpoint frees what is published
 		if err := e.checkpoint(checkpointInTurn); err != nil {
-			return err
+			return began, err
 		}
 	}
 }

@@ -43,6 +43,11 @@ func (f *fullFS) Open(name string) (vfs.File, error) {
 	return f.wrap(file, name, err)
 }
 
+func (f *fullFS) OpenDirect(name string) (vfs.File, error) {
+	file, err := f.FS.OpenDirect(name)
+	return f.wrap(file, name, err)
+}
+
 func (f *fullFile) WriteAt(b []byte, off int64) (int, error) {
 	if f.fs.full.Load() && !strings.HasPrefix(f.name, "wal-") {
 		return 0, vfs.ErrNoSpace

@@ -1,6 +1,6 @@
 package wal
 
-import "slices"
+import "github.com/seglog/seglog/internal/vfs"
 
 // payloadOffset leaves room in front of the payload for the frame's header and
 // for a header page, so that the first frame of a file and its header page are
@@ -17,7 +17,7 @@ type Buffer struct {
 // Reset empties the buffer and keeps its memory.
 func (b *Buffer) Reset() {
 	if b.buf == nil {
-		b.buf = make([]byte, payloadOffset, 4*PageBytes)
+		b.buf = vfs.DirectBuffer(4 * PageBytes)
 	}
 	b.buf = b.buf[:payloadOffset]
 	b.records = 0
@@ -39,8 +39,18 @@ func (b *Buffer) Extend(n int) []byte {
 		b.Reset()
 	}
 	from := len(b.buf)
-	b.buf = slices.Grow(b.buf, n)[:from+n]
+	b.grow(from + n)
+	b.buf = b.buf[:from+n]
 	return b.buf[from : from+n : from+n]
+}
+
+// grow makes room for n bytes in all, in memory that direct writes may start at.
+func (b *Buffer) grow(n int) {
+	if n <= cap(b.buf) {
+		return
+	}
+	more := vfs.DirectBuffer(max(n, 2*cap(b.buf)))
+	b.buf = more[:copy(more, b.buf)]
 }
 
 // Payload is what was collected; valid until the next Extend.
@@ -57,7 +67,6 @@ func (b *Buffer) frame(size int64) []byte {
 	if b.buf == nil {
 		b.Reset()
 	}
-	n := len(b.buf)
-	b.buf = slices.Grow(b.buf, PageBytes+int(size)-n)
+	b.grow(PageBytes + int(size))
 	return b.buf[:PageBytes+int(size)]
 }

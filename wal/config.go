@@ -25,6 +25,9 @@ type Config struct {
 	// ReserveBytes is what writes that are not urgent leave free; default
 	// 64 KiB, negative for nothing.
 	ReserveBytes int64
+	// Direct is for a log of which each frame is synced by itself: they are
+	// written around the page cache where the file system can.
+	Direct bool
 	// Rand makes salts; default math/rand/v2.
 	Rand func() uint64
 }

@@ -27,11 +27,15 @@ type file struct {
 	start, end LSN    // of it
 }
 
-func (f *file) open(fsys vfs.FS) error {
+func (f *file) open(cfg Config) error {
 	if f.f != nil {
 		return nil
 	}
-	h, err := fsys.Open(f.name)
+	open := cfg.FS.Open
+	if cfg.Direct {
+		open = cfg.FS.OpenDirect
+	}
+	h, err := open(f.name)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", f.name, err)
 	}
@@ -242,6 +246,11 @@ func (s *space) create(f *file) error {
 		}
 	} else {
 		err = s.syncDir()
+	}
+	if err == nil && s.w.cfg.Direct { // it is opened so when it is used
+		if err = f.close(); err != nil {
+			err = fmt.Errorf("close %s: %w", f.name, err)
+		}
 	}
 	if err != nil {
 		return s.abandon(f, err)

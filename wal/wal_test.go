@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"testing"
+	"unsafe"
 
 	"github.com/seglog/seglog/internal/vfs"
 )
@@ -359,5 +360,24 @@ func TestWriteDoesNotAllocate(t *testing.T) {
 		}
 	}); n > 0 {
 		t.Errorf("%v allocations a frame", n)
+	}
+}
+
+// However a buffer has grown, its frame can be written around the page cache.
+func TestFramesStartAtAlignedMemory(t *testing.T) {
+	var b Buffer
+	for n := 1; n < 1<<20; n *= 3 {
+		b.Extend(n)[n-1] = byte(n)
+		frame := b.frame(frameBytes(int64(b.Len())))
+		for _, part := range [][]byte{frame, frame[PageBytes:]} {
+			if at := uintptr(unsafe.Pointer(unsafe.SliceData(part))); at%PageBytes != 0 || len(part)%PageBytes != 0 {
+				t.Fatalf("payload of %d bytes: %d bytes at %x", b.Len(), len(part), at)
+			}
+		}
+	}
+	for at, n := 0, 1; n < 1<<20; n *= 3 { // growing has kept it all
+		if at += n; b.Payload()[at-1] != byte(n) {
+			t.Fatalf("byte %d: got %d, want %d", at-1, b.Payload()[at-1], byte(n))
+		}
 	}
 }

@@ -123,7 +123,7 @@ func (w *Writer) begin(f *file) (use, error) {
 	if err := w.Sync(); err != nil {
 		return use{}, err
 	}
-	if err := f.open(w.cfg.FS); err != nil {
+	if err := f.open(w.cfg); err != nil {
 		return use{}, err
 	}
 	u := use{file: f, header: fileHeader{
@@ -148,8 +148,8 @@ func (w *Writer) erasePartial() error {
 	if !w.partial {
 		return nil
 	}
-	var zeros [PageBytes]byte
-	if err := w.writeAt(w.use.file, zeros[:], w.use.header.offset(w.End()), false); err != nil {
+	zeros := vfs.DirectBuffer(PageBytes)
+	if err := w.writeAt(w.use.file, zeros, w.use.header.offset(w.End()), false); err != nil {
 		return err
 	}
 	if err := w.use.file.f.SyncData(); err != nil {

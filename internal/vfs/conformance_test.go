@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
+	"unsafe"
 )
 
 // each runs a test on the operating system and on the simulated disk.
@@ -371,4 +373,61 @@ func TestSyncCallsAccept(t *testing.T) {
 			t.Errorf("free: got %d, %v", free, err)
 		}
 	})
+}
+
+// What goes around the page cache and what does not is the same file, whichever
+// way it is written and read, in any order.
+func TestDirectFilesHoldWhatWasWritten(t *testing.T) {
+	each(t, func(t *testing.T, fsys FS) {
+		const page = 4096
+		put(t, fsys, "a", strings.Repeat("0", 4*page))
+		want := []byte(strings.Repeat("0", 4*page))
+		for _, step := range []struct{ off, skip, n int }{
+			{page, 0, 2 * page},   // aligned
+			{0, 0, page},          // again
+			{3 * page, 8, page},   // memory is not
+			{page + 100, 0, 50},   // nor is the place
+			{2 * page, 0, page},   // aligned, on an ordinary file by now
+			{4 * page, 0, page},   // behind the end
+			{5*page - 1, 3, page}, // across it
+		} {
+			f, err := fsys.OpenDirect("a")
+			must(t, err)
+			for i := range 2 { // the second is after a refusal, where there was one
+				p := DirectBuffer(step.skip + step.n)[step.skip:]
+				for j := range p {
+					p[j] = byte('a' + (step.off+j+i)%26)
+				}
+				n, err := f.WriteAt(p, int64(step.off))
+				must(t, err)
+				if n != len(p) {
+					t.Fatalf("%+v: wrote %d bytes", step, n)
+				}
+				want = append(want, make([]byte, max(0, step.off+step.n-len(want)))...)
+				copy(want[step.off:], p)
+				must(t, f.SyncData())
+				if got := get(t, fsys, "a"); got != string(want) {
+					t.Fatalf("%+v: other bytes than were written", step)
+				}
+				if got := read(t, f); got != string(want) {
+					t.Fatalf("%+v: the file itself reads other bytes than were written", step)
+				}
+			}
+			must(t, f.Close())
+		}
+		_, err := fsys.OpenDirect("missing")
+		wantErr(t, "opendirect", err, fs.ErrNotExist)
+		must(t, fsys.Mkdir("d"))
+		_, err = fsys.OpenDirect("d")
+		wantErr(t, "opendirect", err, errNotRegular)
+	})
+}
+
+func TestDirectBuffersAreAligned(t *testing.T) {
+	for _, n := range []int{1, directAlign - 1, directAlign, 100_000} {
+		b := DirectBuffer(n)
+		if at := uintptr(unsafe.Pointer(unsafe.SliceData(b))); at%directAlign != 0 || len(b) != n || cap(b) != n {
+			t.Errorf("%d bytes: at %x, length %d, capacity %d", n, at, len(b), cap(b))
+		}
+	}
 }

@@ -14,6 +14,25 @@ import (
 // allocated.
 func syncData(f *os.File) error { return withFD(f, syscall.Fdatasync) }
 
+// setDirect makes reads and writes of f go around the page cache, or no longer.
+func setDirect(f *os.File, on bool) error {
+	return withFD(f, func(fd int) error {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+		if err != nil {
+			return err
+		}
+		if flags &^= unix.O_DIRECT; on {
+			flags |= unix.O_DIRECT
+		}
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags)
+		return err
+	})
+}
+
+// refusesDirect says whether err is what a direct call fails with that is not
+// aligned as the file system wants it.
+func refusesDirect(err error) bool { return errors.Is(err, syscall.EINVAL) }
+
 // startWrite promises nothing, and takes no error away from the next sync.
 func startWrite(f *os.File, off int64, n int) {
 	_ = withFD(f, func(fd int) error {

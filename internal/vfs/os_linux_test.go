@@ -1,6 +1,12 @@
 package vfs
 
-import "testing"
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
 
 func TestAtLeastComparesReleases(t *testing.T) {
 	for _, test := range []struct {
@@ -13,4 +19,33 @@ func TestAtLeastComparesReleases(t *testing.T) {
 			t.Errorf("%q: got %v, want %v", test.release, got, test.want)
 		}
 	}
+}
+
+// A file goes around the page cache until it is asked for what cannot.
+func TestDirectFilesAreDirectUntilRefused(t *testing.T) {
+	fsys, _ := openDir(t)
+	put(t, fsys, "a", strings.Repeat("0", 2*directAlign))
+	f, err := fsys.OpenDirect("a")
+	must(t, err)
+	defer closing(t, f)
+	direct := f.(*directFile)
+	if !direct.on.Load() {
+		t.Skip("the file system of the temporary directory has no direct writes")
+	}
+	if _, err := f.WriteAt(DirectBuffer(directAlign), directAlign); err != nil || !isDirect(t, direct.f) {
+		t.Fatalf("aligned write: error %v, direct %v", err, isDirect(t, direct.f))
+	}
+	if _, err := f.WriteAt([]byte("x"), 1); err != nil || isDirect(t, direct.f) {
+		t.Fatalf("write of a byte: error %v, direct %v", err, isDirect(t, direct.f))
+	}
+}
+
+func isDirect(t *testing.T, f *os.File) (on bool) {
+	t.Helper()
+	must(t, withFD(f, func(fd int) error {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+		on = flags&unix.O_DIRECT != 0
+		return err
+	}))
+	return on
 }

@@ -12,4 +12,8 @@ func syncData(f *os.File) error { return f.Sync() }
 
 func syncAll(*os.File) error { return errors.ErrUnsupported }
 
+func setDirect(*os.File, bool) error { return errors.ErrUnsupported }
+
+func refusesDirect(error) bool { return false }
+
 func startWrite(*os.File, int64, int) {}

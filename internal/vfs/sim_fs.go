@@ -196,6 +196,9 @@ func (s *Sim) create(name string) (*node, error) {
 
 func (s *Sim) Open(name string) (File, error) { return s.openAs("open", name, true) }
 
+// OpenDirect promises no more than Open, and so the disk does no more for it.
+func (s *Sim) OpenDirect(name string) (File, error) { return s.openAs("opendirect", name, true) }
+
 func (s *Sim) OpenRead(name string) (File, error) { return s.openAs("openread", name, false) }
 
 func (s *Sim) openAs(kind, name string, write bool) (File, error) {

@@ -20,6 +20,13 @@ type FS interface {
 	// Open opens an existing regular file for reading and writing; anything
 	// but a regular file is refused.
 	Open(name string) (File, error)
+	// OpenDirect is Open for a file whose writes are synced one by one: where
+	// the platform can, they go around the page cache, which saves a copy and
+	// leaves the sync little to do. That takes memory from [DirectBuffer], and
+	// whole pages at page boundaries; the first call that the file system
+	// refuses for want of that makes the file an ordinary one. Nothing is
+	// durable without a sync.
+	OpenDirect(name string) (File, error)
 	// OpenRead opens an existing regular file for reading.
 	OpenRead(name string) (File, error)
 	// Mkdir makes a directory; fs.ErrExist where the name is taken.

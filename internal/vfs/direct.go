@@ -1,0 +1,54 @@
+package vfs
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// directAlign is what direct writes must be aligned to, in memory and in the
+// file: no disk asks for more.
+const directAlign = 4096
+
+// DirectBuffer returns n bytes of memory that a direct write may start at.
+func DirectBuffer(n int) []byte {
+	b := make([]byte, n+directAlign)
+	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) % directAlign
+	return b[skip:][:n:n]
+}
+
+// directFile is a file that goes around the page cache for as long as it can.
+type directFile struct {
+	file
+
+	on atomic.Bool
+}
+
+func (f *directFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.file.ReadAt(p, off)
+	if f.giveUp(err) {
+		return f.file.ReadAt(p, off)
+	}
+	return n, err
+}
+
+func (f *directFile) WriteAt(p []byte, off int64) (int, error) {
+	if !f.on.Load() {
+		return f.file.WriteAt(p, off)
+	}
+	n, err := f.f.WriteAt(p, off)
+	if f.giveUp(err) {
+		m, err := f.file.WriteAt(p[n:], off+int64(n))
+		return n + m, err
+	}
+	return n, pathError("write", f.name, err)
+}
+
+// giveUp makes the file an ordinary one where a direct call was refused, and
+// says whether the call is worth another try.
+func (f *directFile) giveUp(err error) bool {
+	if err == nil || !refusesDirect(err) {
+		return false
+	}
+	f.on.Store(false)
+	return setDirect(f.f, false) == nil
+}
