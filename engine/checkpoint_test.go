@@ -91,3 +91,53 @@ func TestOldCarryFilesAreEmptied(t *testing.T) {
 	}
 	check()
 }
+
+// TestTopicsThatGrowAlikeMoveInTurns gives many topics the same load, so that
+// all of them have enough for a segment at the same checkpoint.
+func TestTopicsThatGrowAlikeMoveInTurns(t *testing.T) {
+	l := openSim(t, vfs.NewSim(1), engine.Options{BlockBytes: 512, Compression: engine.CompressionNone})
+	const topics, perRound = 60, 20
+	segments := func() (n int) {
+		for name := range l.disk.Files() {
+			if strings.HasPrefix(name, "seg/") {
+				n++
+			}
+		}
+		return n
+	}
+	last, moved, most := 0, 0, 0
+	for range 40 {
+		for i := range topics {
+			l.fill(fmt.Sprint("t", i), last+1, last+perRound)
+		}
+		last += perRound
+		if err := l.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		now := segments()
+		most, moved = max(most, now-moved), now
+	}
+	if moved != topics {
+		t.Errorf("%d of %d topics have a segment", moved, topics)
+	}
+	if most > topics/3 {
+		t.Errorf("%d of %d topics moved at one checkpoint", most, topics)
+	}
+	check := func() {
+		t.Helper()
+		for i := range topics {
+			if read, lost, _ := l.readAround(fmt.Sprint("t", i)); read != last || lost != 0 {
+				t.Fatalf("topic %d: %d events read, %d lost, want %d", i, read, lost, last)
+			}
+		}
+	}
+	check()
+	l.disk = l.disk.Kill()
+	if err := l.tryOpen(l.opts); err != nil {
+		t.Fatal(err)
+	}
+	check()
+	if err := l.Verify(func(c *engine.CorruptError) { t.Error(c) }, nil); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -132,12 +132,18 @@ func TestDamagedSegmentHidesOnlyItself(t *testing.T) {
 }
 
 // TestDamagedCarryDoesNotStopTheLog: the carried block of one topic does not
-// verify when more is to be put behind it.
+// verify when more is to be put behind it, or when it is to be moved as it is.
 func TestDamagedCarryDoesNotStopTheLog(t *testing.T) {
+	for _, events := range []int{10, 40} {
+		t.Run(fmt.Sprint(events), func(t *testing.T) { damagedCarry(t, events) })
+	}
+}
+
+func damagedCarry(t *testing.T, events int) {
 	o := engine.Options{WALBytes: 1 << 20, BlockBytes: 4096, Compression: engine.CompressionNone}
 	l := openSim(t, vfs.NewSim(1), o)
-	l.fill("a", 1, 10)
-	l.fill("b", 1, 10)
+	l.fill("a", 1, events)
+	l.fill("b", 1, events)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -149,15 +155,15 @@ func TestDamagedCarryDoesNotStopTheLog(t *testing.T) {
 	check := func(last int) {
 		t.Helper()
 		read, lost, places := l.readAround("a")
-		if read != last-10 || lost != 10 || len(places) != 1 || places[0].File != name || places[0].Offset < 4096 {
+		if read != last-events || lost != events || len(places) != 1 || places[0].File != name || places[0].Offset < 4096 {
 			t.Fatalf("%d events read, %d lost, reported %v", read, lost, places)
 		}
 		if read, lost, _ := l.readAround("b"); read != last || lost != 0 {
 			t.Fatalf("topic b: %d read, %d lost", read, lost)
 		}
 	}
-	check(10)
-	last := 10
+	check(events)
+	last := events
 	for _, more := range []int{5, 300, 5, 300} {
 		l.fill("a", last+1, last+more)
 		l.fill("b", last+1, last+more)

@@ -129,16 +129,34 @@ func (c *fileCache) close() {
 }
 
 // read reads and verifies one block into buf.
-func (c *fileCache) read(id segment.Identity, b segment.Block, buf *segment.Buffer) ([]byte, error) {
+func (c *fileCache) read(id segment.Identity, b segment.Block, buf *segment.Buffer) (raw []byte, err error) {
+	err = c.with(id, b, func(r *segment.Reader) error {
+		raw, err = r.Read(b, buf)
+		return err
+	})
+	return raw, err
+}
+
+// readBody reads one block as it is stored into buf.
+func (c *fileCache) readBody(id segment.Identity, b segment.Block, buf *segment.Buffer) (body segment.Body, err error) {
+	err = c.with(id, b, func(r *segment.Reader) error {
+		body, err = r.ReadBody(b, buf)
+		return err
+	})
+	return body, err
+}
+
+// with calls fn with the file that b is in.
+func (c *fileCache) with(id segment.Identity, b segment.Block, fn func(*segment.Reader) error) error {
 	if lostBlock(b) {
-		return nil, &CorruptError{File: segment.FileName(id), Offset: b.Offset, Reason: "no block header that verifies"}
+		return &CorruptError{File: segment.FileName(id), Offset: b.Offset, Reason: "no block header that verifies"}
 	}
 	f, err := c.acquire(id)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer c.release(f)
-	return f.reader.Read(b, buf)
+	return fn(f.reader)
 }
 
 // blocks lists a segment's blocks: from its footer where it has one that

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
@@ -14,8 +15,10 @@ import (
 // carry file, which all topics share, as long as they are few; once a topic has
 // enough in carry files, all of that is moved into its own segment. When there
 // are too many carry files, the oldest is emptied: what is left in it is moved
-// into segments, or carried once more where it is less than a block. So a
-// checkpoint opens few files, however many topics it touches.
+// into segments, or carried once more where it is less than a block. What a
+// checkpoint moves of what was carried is no more than what is new, so that
+// topics which have grown alike do not all move at once. So a checkpoint opens
+// few files, however many topics it touches.
 type flush struct {
 	e       *Engine
 	state   *manifestState
@@ -25,8 +28,11 @@ type flush struct {
 	files   []*openSegment // all that were written to
 	carry   *openSegment   // the last of carries, while it has room
 	carries []*openSegment
-	evicted uint64 // the carry file that is emptied; 0: none
+	evicted uint64          // the carry file that is emptied; 0: none
+	leaving map[uint64]bool // topics that leave it now
+	moving  map[uint64]bool // topics that may move into their own segments now
 	builder blockBuilder
+	stored  segment.Buffer // of the carried block that is looked at
 	raw     []byte
 	created bool // a file in seg/
 	newRoot bool // a file in the root
@@ -75,7 +81,12 @@ func (w *flush) carryFileBytes() int64 { return min(w.e.opts.SegmentBytes, carry
 
 // run writes the blocks of all topics of the cut.
 func (w *flush) run(cut *checkpointCut) error {
-	for _, c := range append(cut.topics, w.evict(cut)...) {
+	budget := int64(0)
+	for i := range cut.topics {
+		budget += chunkBytes(cut.topics[i].chunks)
+	}
+	w.admitMoves(cut, budget)
+	for _, c := range append(cut.topics, w.evict(cut, budget)...) {
 		if err := w.topic(&c); err != nil {
 			return fmt.Errorf("write topic %s: %w", c.t.name, err)
 		}
@@ -83,24 +94,65 @@ func (w *flush) run(cut *checkpointCut) error {
 	return nil
 }
 
-// evict picks the carry file to be emptied, and the topics that have to do
-// with it beyond those of the cut.
-func (w *flush) evict(cut *checkpointCut) []topicCut {
-	if len(w.state.carries) <= carryFilesMax {
+// admitMoves picks the topics that may move into their own segments: those that
+// have most in carry files, up to budget bytes of that, and one in any case.
+func (w *flush) admitMoves(cut *checkpointCut, budget int64) {
+	type candidate struct {
+		topic uint64
+		bytes int64
+	}
+	var grown []candidate
+	for i := range cut.topics {
+		c := &cut.topics[i]
+		if m := w.state.topics[c.t.topic]; m != nil && len(m.carried) > 0 {
+			if bytes := m.carriedBytes(); bytes+chunkBytes(c.chunks) >= w.moveBytes() {
+				grown = append(grown, candidate{c.t.topic, bytes})
+			}
+		}
+	}
+	slices.SortFunc(grown, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.bytes, a.bytes), cmp.Compare(a.topic, b.topic))
+	})
+	w.moving = map[uint64]bool{}
+	for i, c := range grown {
+		if budget -= c.bytes; budget < 0 && i > 0 {
+			return
+		}
+		w.moving[c.topic] = true
+	}
+}
+
+// moveBytes is how much a topic has when it moves into its own segment.
+func (w *flush) moveBytes() int64 { return moveBlocks * int64(w.e.opts.BlockBytes) }
+
+// evict picks the carry file to be emptied, the topics that leave it now, and
+// those of them that are not in the cut. The more files there are above the
+// limit, the faster they are emptied.
+func (w *flush) evict(cut *checkpointCut, budget int64) (more []topicCut) {
+	tooMany := len(w.state.carries) - carryFilesMax
+	if tooMany <= 0 {
 		return nil
 	}
+	budget = int64(tooMany) * max(budget, w.carryFileBytes()/4)
 	w.evicted = sortedKeys(w.state.carries)[0]
+	w.leaving = map[uint64]bool{}
 	inCut := make(map[uint64]bool, len(cut.topics))
 	for i := range cut.topics {
 		inCut[cut.topics[i].t.topic] = true
 	}
-	var more []topicCut
 	w.e.topicsMu.RLock()
 	defer w.e.topicsMu.RUnlock()
 	for _, num := range sortedKeys(w.state.topics) {
 		m := w.state.topics[num]
-		if !inCut[num] && m.carriedIn(w.evicted) {
+		if !m.carriedIn(w.evicted) {
+			continue
+		}
+		w.leaving[num] = true
+		if !inCut[num] {
 			more = append(more, topicCut{t: w.e.byNum[num], latest: m.latest, low: m.low})
+		}
+		if budget -= m.carriedBytes(); budget < 0 {
+			break
 		}
 	}
 	return more
@@ -108,6 +160,13 @@ func (w *flush) evict(cut *checkpointCut) []topicCut {
 
 func (m *topicMeta) carriedIn(carry uint64) bool {
 	return slices.ContainsFunc(m.carried, func(c *carriedBlock) bool { return c.carry == carry })
+}
+
+func (m *topicMeta) carriedBytes() (n int64) {
+	for _, c := range m.carried {
+		n += int64(c.Raw)
+	}
+	return n
 }
 
 // topic writes one topic's events into its segment, or into the carry file.
@@ -121,34 +180,39 @@ func (w *flush) topic(c *topicCut) error {
 	m.latest, m.low = c.latest, c.low
 	f.dropBelow(m)
 	chunks := c.chunks[searchChunk(c.chunks, max(m.last()+1, m.low)):]
-	evicted := w.evicted != 0 && m.carriedIn(w.evicted)
-	size := chunkBytes(chunks)
-	for _, b := range m.carried {
-		size += int64(b.Raw)
-	}
-	block := int64(w.e.opts.BlockBytes)
+	leaving := w.leaving[t.topic] && m.carriedIn(w.evicted)
+	fresh := chunkBytes(chunks)
 	var err error
 	switch {
-	case len(chunks) == 0 && !evicted:
-	case size >= moveBlocks*block, evicted && size >= block:
+	case len(chunks) == 0 && !leaving:
+	case fresh >= w.moveBytes(), w.moving[t.topic], leaving && fresh+m.carriedBytes() >= int64(w.e.opts.BlockBytes):
 		err = w.intoSegment(&f, chunks)
-	case evicted:
+	case leaving:
 		err = w.intoCarry(&f, 0, chunks)
 	default:
-		err = w.intoCarry(&f, m.fullBlocks(w.e.opts.BlockBytes), chunks)
+		err = w.intoCarry(&f, m.keptBlocks(w.e.opts.BlockBytes, fresh), chunks)
 	}
 	w.topics = append(w.topics, f)
 	return err
 }
 
-// fullBlocks is the number of carried blocks that stay as they are when more
-// is carried: all but the last, and that too where it is as good as full.
-func (m *topicMeta) fullBlocks(blockBytes int) int {
+// keptBlocks is the number of carried blocks that stay where they are when fresh
+// bytes are carried behind them. Small ones at the end are merged with what
+// follows as long as that has no fewer bytes, so that events which come one by
+// one are not written again at every checkpoint.
+func (m *topicMeta) keptBlocks(blockBytes int, fresh int64) int {
 	n := len(m.carried)
-	if n > 0 && int(m.carried[n-1].Raw) < blockBytes/4*3 {
+	for n > 0 && int(m.carried[n-1].Raw) < blockBytes/4 && int64(m.carried[n-1].Raw) <= fresh {
 		n--
+		fresh += int64(m.carried[n].Raw)
 	}
 	return n
+}
+
+// movesWhole says whether a carried block is copied as it is stored when it
+// moves. Smaller ones are merged.
+func (w *flush) movesWhole(c *carriedBlock, low uint64) bool {
+	return int(c.Raw) >= w.e.opts.BlockBytes/2 && c.First >= low
 }
 
 // dropBelow takes away what is wholly below the topic's low watermark.
@@ -165,65 +229,90 @@ func (f *flushedTopic) dropBelow(m *topicMeta) {
 	}
 }
 
-// eachEvent calls fn for the events of carried blocks, and then of chunks.
-func (w *flush) eachEvent(f *flushedTopic, carried []*carriedBlock, chunks []chunk, fn func(encoded []byte, r *RawRecord) error) error {
-	var r RawRecord
-	each := func(it eventIter) error {
-		it.trusted = true // the events keep their checks
-		if err := it.skipTo(f.meta.low); err != nil {
-			return err
-		}
-		for it.more() {
-			if err := it.next(&r); err != nil {
-				return err
-			}
-			if err := fn(it.encoded, &r); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+// eachPart goes through what is carried, and then through chunks: it calls whole
+// for blocks that are to be copied, and event for all other events.
+func (w *flush) eachPart(
+	f *flushedTopic, carried []*carriedBlock, chunks []chunk,
+	whole func(c *carriedBlock, body segment.Body) error, event func(encoded []byte, r *RawRecord) error,
+) error {
 	for _, c := range carried {
+		if w.movesWhole(c, f.meta.low) {
+			body, err := w.e.files.readBody(w.carryIdentity(c), c.Block, &w.stored)
+			if err == nil {
+				err = whole(c, body)
+			} else {
+				err = w.giveUp(f, c, err)
+			}
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		it, err := w.readCarried(f, c)
 		if err == nil {
-			err = each(it)
+			err = eachEvent(it, f.meta.low, event)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	for i := range chunks {
-		if err := each(chunkIter(f.meta.place, &chunks[i])); err != nil {
+		if err := eachEvent(chunkIter(f.meta.place, &chunks[i]), f.meta.low, event); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readCarried reads a carried block, all of which must verify. What does not
-// is given up, with its place, so that it does not hold up the rest of the log.
-func (w *flush) readCarried(f *flushedTopic, c *carriedBlock) (eventIter, error) {
-	file := segment.FileName(segment.Identity{ID: c.carry})
-	raw, err := w.e.files.read(segment.Identity{UUID: w.state.uuid, ID: c.carry}, c.Block, &segment.Buffer{})
-	if errors.Is(err, errNotExist) {
-		err = &CorruptError{File: file, Offset: c.Offset, Reason: "file is missing"}
+func eachEvent(it eventIter, low uint64, fn func(encoded []byte, r *RawRecord) error) error {
+	it.trusted = true // the events keep their checks
+	if err := it.skipTo(low); err != nil {
+		return err
 	}
+	var r RawRecord
+	for it.more() {
+		if err := it.next(&r); err != nil {
+			return err
+		}
+		if err := fn(it.encoded, &r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *flush) carryIdentity(c *carriedBlock) segment.Identity {
+	return segment.Identity{UUID: w.state.uuid, ID: c.carry}
+}
+
+// readCarried reads a carried block, all of which must verify.
+func (w *flush) readCarried(f *flushedTopic, c *carriedBlock) (eventIter, error) {
+	raw, err := w.e.files.read(w.carryIdentity(c), c.Block, &w.stored)
 	if err == nil {
 		it, bad := verifiedIter(f.meta.place, c, raw)
 		if bad == nil {
 			return it, nil
 		}
-		err = &CorruptError{File: file, Offset: c.Offset, Reason: bad.Error()}
+		err = &CorruptError{File: segment.FileName(w.carryIdentity(c)), Offset: c.Offset, Reason: bad.Error()}
+	}
+	return eventIter{id: 1}, w.giveUp(f, c, err)
+}
+
+// giveUp gives up a carried block that was read with an error, with its place,
+// so that it does not hold up the rest of the log. What is no damage is returned.
+func (w *flush) giveUp(f *flushedTopic, c *carriedBlock, err error) error {
+	if errors.Is(err, errNotExist) {
+		err = &CorruptError{File: segment.FileName(w.carryIdentity(c)), Offset: c.Offset, Reason: "file is missing"}
 	}
 	bad := corruption(err)
 	if bad == nil {
-		return eventIter{}, err
+		return err
 	}
 	lost := &lostEvents{first: c.First, last: c.Last, carry: c.carry, offset: bad.Offset, reason: bad.Reason}
 	f.lost = append(f.lost, lost)
 	f.meta.lost = append(slices.Clip(f.meta.lost), lost)
 	w.e.log("events are lost to damage", "topic", f.meta.name, "first", c.First, "last", c.Last, "cause", err)
-	return eventIter{id: 1}, nil
+	return nil
 }
 
 func verifiedIter(p place, c *carriedBlock, raw []byte) (eventIter, error) {
@@ -245,7 +334,7 @@ func (w *flush) intoSegment(f *flushedTopic, chunks []chunk) error {
 		s.last = f.meta.segments[n-1].last
 	}
 	w.builder.reset(f.meta.place)
-	if err := w.eachEvent(f, carried, chunks, s.add); err != nil {
+	if err := w.eachPart(f, carried, chunks, s.copy, s.add); err != nil {
 		return err
 	}
 	if err := s.write(); err != nil {
@@ -264,19 +353,37 @@ type segmentRun struct {
 }
 
 func (s *segmentRun) add(encoded []byte, r *RawRecord) error {
-	id := uint64(r.ID)
-	if s.last != 0 && id != s.last+1 {
-		if err := s.skip(id); err != nil {
-			return err
-		}
+	if err := s.goOn(uint64(r.ID), uint64(r.ID)); err != nil {
+		return err
 	}
-	s.last = id
 	if !s.w.builder.fits(encoded, s.w.e.opts.BlockBytes) {
 		if err := s.write(); err != nil {
 			return err
 		}
 	}
 	s.w.builder.add(encoded, r)
+	return nil
+}
+
+// copy takes a block as it is stored.
+func (s *segmentRun) copy(c *carriedBlock, body segment.Body) error {
+	if err := s.goOn(c.First, c.Last); err != nil {
+		return err
+	}
+	if err := s.write(); err != nil {
+		return err
+	}
+	return s.put(c.First, func(seg *openSegment) (segment.Block, error) { return seg.w.AddBody(c.Block, body) })
+}
+
+// goOn notes that events from first to last come next.
+func (s *segmentRun) goOn(first, last uint64) error {
+	if s.last != 0 && first != s.last+1 {
+		if err := s.skip(first); err != nil {
+			return err
+		}
+	}
+	s.last = last
 	return nil
 }
 
@@ -299,21 +406,33 @@ func (s *segmentRun) skip(id uint64) error {
 }
 
 // write writes the builder's block, if there is one.
-func (s *segmentRun) write() (err error) {
-	b := &s.w.builder
+func (s *segmentRun) write() error {
+	w, b := s.w, &s.w.builder
 	if b.empty() {
 		return nil
 	}
+	err := s.put(b.block.First, func(seg *openSegment) (segment.Block, error) {
+		w.raw = b.raw(w.raw[:0])
+		return seg.w.Add(b.block, w.raw)
+	})
+	b.reset(s.f.meta.place)
+	return err
+}
+
+// put adds a block that begins with the event first to the topic's segment.
+func (s *segmentRun) put(first uint64, add func(*openSegment) (segment.Block, error)) (err error) {
+	s.w.makeWay()
 	if s.seg == nil {
-		if s.seg, err = s.w.openSegment(s.f, s.gap); err != nil {
+		if s.seg, err = s.w.openSegment(s.f, first, s.gap); err != nil {
 			return err
 		}
 		s.gap = false
 	}
-	if err := s.w.writeBlock(s.f, s.seg); err != nil {
+	block, err := add(s.seg)
+	if err != nil {
 		return err
 	}
-	b.reset(s.f.meta.place)
+	s.w.extend(s.f, s.seg, block)
 	if s.seg.size >= s.w.e.opts.SegmentBytes {
 		err = s.w.seal(s.f.meta, s.seg)
 		s.seg = nil
@@ -321,15 +440,8 @@ func (s *segmentRun) write() (err error) {
 	return err
 }
 
-// writeBlock writes the builder's block and extends the topic's last segment
-// by it.
-func (w *flush) writeBlock(f *flushedTopic, seg *openSegment) error {
-	w.makeWay()
-	w.raw = w.builder.raw(w.raw[:0])
-	block, err := seg.w.Add(w.builder.block, w.raw)
-	if err != nil {
-		return err
-	}
+// extend makes the topic's last segment longer by a block.
+func (w *flush) extend(f *flushedTopic, seg *openSegment, block segment.Block) {
 	seg.size = seg.w.Size()
 	seg.blocks = append(seg.blocks, block)
 	f.blocks = append(f.blocks, blockEntry(seg.id.ID, &block))
@@ -348,7 +460,6 @@ func (w *flush) writeBlock(f *flushedTopic, seg *openSegment) error {
 	s.durable = seg.size
 	m.segments = replaceSegment(m.segments, s)
 	w.e.stats.blocks.Add(1)
-	return nil
 }
 
 // makeWay lets appenders that are ready to run go first. Between two blocks a
@@ -360,8 +471,9 @@ func (w *flush) makeWay() {
 	}
 }
 
-// openSegment opens the topic's last segment for more, or makes a new one.
-func (w *flush) openSegment(f *flushedTopic, fresh bool) (*openSegment, error) {
+// openSegment opens the topic's last segment for more, or makes a new one, for
+// events from first on.
+func (w *flush) openSegment(f *flushedTopic, first uint64, fresh bool) (*openSegment, error) {
 	m := f.meta
 	if n := len(m.segments); n > 0 && !fresh && !m.segments[n-1].sealed && w.e.writers.trusted(m.segments[n-1].id.ID) {
 		seg, err := w.continueSegment(f.cut.t, m.segments[n-1])
@@ -370,7 +482,7 @@ func (w *flush) openSegment(f *flushedTopic, fresh bool) (*openSegment, error) {
 		}
 	}
 	w.created = true
-	return w.create(segment.Identity{Topic: m.topic, Incarnation: m.incarnation, Base: w.builder.block.First})
+	return w.create(segment.Identity{Topic: m.topic, Incarnation: m.incarnation, Base: first})
 }
 
 // continueSegment opens a segment for more; nil where it is damaged, and so is
@@ -446,12 +558,20 @@ func (w *flush) intoCarry(f *flushedTopic, keep int, chunks []chunk) error {
 		if b.empty() {
 			return nil
 		}
-		err := w.carryBlock(m)
+		w.raw = b.raw(w.raw[:0])
+		err := w.carryBlock(m, func(file *segment.Writer) (segment.Block, error) { return file.Add(b.block, w.raw) })
 		b.reset(m.place)
 		return err
 	}
 	last := uint64(0)
-	err := w.eachEvent(f, again, chunks, func(encoded []byte, r *RawRecord) error {
+	whole := func(c *carriedBlock, body segment.Body) error {
+		if err := write(); err != nil {
+			return err
+		}
+		last = c.Last
+		return w.carryBlock(m, func(file *segment.Writer) (segment.Block, error) { return file.AddBody(c.Block, body) })
+	}
+	err := w.eachPart(f, again, chunks, whole, func(encoded []byte, r *RawRecord) error {
 		id := uint64(r.ID)
 		lost := last != 0 && id != last+1 // between the two
 		if lost || !b.fits(encoded, w.e.opts.BlockBytes) {
@@ -469,14 +589,13 @@ func (w *flush) intoCarry(f *flushedTopic, keep int, chunks []chunk) error {
 	return write()
 }
 
-// carryBlock writes the builder's block into the carry file.
-func (w *flush) carryBlock(m *topicMeta) error {
+// carryBlock adds a block to the carry file.
+func (w *flush) carryBlock(m *topicMeta, add func(*segment.Writer) (segment.Block, error)) error {
 	w.makeWay()
 	if err := w.openCarry(); err != nil {
 		return err
 	}
-	w.raw = w.builder.raw(w.raw[:0])
-	block, err := w.carry.w.Add(w.builder.block, w.raw)
+	block, err := add(w.carry.w)
 	if err != nil {
 		return err
 	}
@@ -635,8 +754,12 @@ func (w *flush) close() {
 func (w *flush) editTopics() {
 	for i := range w.topics {
 		f := &w.topics[i]
-		w.edit.topic(f.meta)
 		old := w.state.topics[f.meta.topic]
+		if old == nil {
+			w.edit.topic(f.meta)
+		} else {
+			w.edit.changedTopic(old, f.meta)
+		}
 		for _, s := range f.dropped {
 			w.edit.dropSegment(s)
 		}

@@ -147,6 +147,7 @@ const (
 	itemForget      = 8
 	itemTombstone   = 9
 	itemLost        = 10
+	itemCarried     = 11
 )
 
 // edit builds the bytes of a manifest edit.
@@ -168,11 +169,31 @@ func (e *edit) topic(m *topicMeta) {
 	e.uint(m.topic, uint64(m.incarnation))
 	e.b = appendString(e.b, m.name.name)
 	e.uint(m.latest, m.low)
-	e.uint(uint64(len(m.carried)))
-	for _, c := range m.carried {
+	e.carriedBlocks(m.carried)
+}
+
+func (e *edit) carriedBlocks(blocks []*carriedBlock) {
+	e.uint(uint64(len(blocks)))
+	for _, c := range blocks {
 		e.uint(c.carry)
 		e.block(&c.Block)
 	}
+}
+
+// changedTopic is topic where the manifest knows the topic as old: it says only
+// which of the carried blocks stay, and which are new.
+func (e *edit) changedTopic(old, m *topicMeta) {
+	drop := 0
+	if len(m.carried) > 0 {
+		drop = max(0, slices.Index(old.carried, m.carried[0]))
+	}
+	keep := 0
+	for keep < len(m.carried) && drop+keep < len(old.carried) && old.carried[drop+keep] == m.carried[keep] {
+		keep++
+	}
+	e.b = append(e.b, itemCarried)
+	e.uint(m.topic, m.latest, m.low, uint64(drop), uint64(keep))
+	e.carriedBlocks(m.carried[keep:])
 }
 
 func (e *edit) block(b *segment.Block) {
@@ -370,6 +391,8 @@ func (s *manifestState) applyItem(tag byte, r *editReader) error {
 		delete(s.tombstones, r.uint())
 	case itemLost:
 		return s.applyLost(r)
+	case itemCarried:
+		return s.applyCarried(r)
 	case itemTombstone:
 		id := r.identity()
 		s.tombstones[id.ID] = id
@@ -396,6 +419,12 @@ func (s *manifestState) applyTopic(r *editReader) error {
 		return err
 	}
 	m.latest, m.low = r.uint(), r.uint()
+	s.applyBlocks(m, r)
+	return r.err
+}
+
+// applyBlocks adds carried blocks to a topic that is about to be part of s.
+func (s *manifestState) applyBlocks(m *topicMeta, r *editReader) {
 	for len(m.lost) > 0 && m.lost[0].last < m.low {
 		m.lost = m.lost[1:]
 	}
@@ -405,6 +434,26 @@ func (s *manifestState) applyTopic(r *editReader) error {
 	if r.err == nil {
 		s.topics[m.topic] = m
 	}
+}
+
+func (s *manifestState) applyCarried(r *editReader) error {
+	topic := r.uint()
+	latest, low := r.uint(), r.uint()
+	drop, keep := r.uint(), r.uint()
+	if r.err != nil {
+		return r.err
+	}
+	old := s.topics[topic]
+	if old == nil {
+		return fmt.Errorf("carried blocks of the unknown topic %d", topic)
+	}
+	if n := uint64(len(old.carried)); drop > n || keep > n-drop {
+		return fmt.Errorf("keeps carried blocks %d to %d of topic %d, which has %d", drop, drop+keep, topic, n)
+	}
+	m := *old
+	m.latest, m.low = latest, low
+	m.carried = slices.Clip(old.carried[drop : drop+keep])
+	s.applyBlocks(&m, r)
 	return r.err
 }
 

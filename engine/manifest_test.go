@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
@@ -44,8 +46,9 @@ func sampleEdits() [][]byte {
 	a.carry(&carryMeta{id: 11, durable: 8192})
 	a.topic(&withCarried)
 	a.cursor(cursor.Entry{Topic: 1, Consumer: "c", Cursor: cursor.Cursor{ID: 9, AckedMS: 5}})
+	b.changedTopic(&withCarried, &withCarried)
 	b.dropSegment(full)
-	b.topic(topic)
+	b.changedTopic(&withCarried, topic)
 	b.dropCarry(11)
 	b.cursor(cursor.Entry{Topic: 1, Consumer: "c", Deleted: true})
 	c.forget(5)
@@ -210,4 +213,55 @@ func FuzzEdit(f *testing.F) {
 			t.Fatal("the snapshot of what was read cannot be read")
 		}
 	})
+}
+
+// What becomes of a topic's carried blocks is told by the difference: some go
+// from the front, some from the end, some come behind.
+func TestChangedTopicsAreToldByTheDifference(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	next := uint64(1)
+	s := newManifestState([16]byte{1})
+	m := &topicMeta{place: place{1, 1}, name: MustTopic("t"), low: 1}
+	var first edit
+	first.topic(m)
+	if err := s.apply(first.b); err != nil {
+		t.Fatal(err)
+	}
+	sizes := 0
+	for range 2000 {
+		old := s.topics[1]
+		changed := *old
+		drop := random.IntN(len(old.carried) + 1)
+		if random.IntN(3) > 0 {
+			drop = 0
+		}
+		keep := len(old.carried) - drop
+		if random.IntN(2) > 0 {
+			keep = random.IntN(keep + 1)
+		}
+		changed.carried = slices.Clone(old.carried[drop : drop+keep])
+		for range random.IntN(4) {
+			changed.carried = append(changed.carried, &carriedBlock{carry: next % 7, Block: segment.Block{Topic: 1, Incarnation: 1, First: next, Last: next + 2, Stored: 200, Raw: 300, Checksum: next}})
+			next += 3
+		}
+		changed.latest, changed.low = next-1, max(changed.low, next/2)
+		var e edit
+		e.changedTopic(old, &changed)
+		if err := s.apply(e.b); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.topics[1]; !reflect.DeepEqual(got.carried, changed.carried) && len(got.carried)+len(changed.carried) > 0 || got.latest != changed.latest || got.low != changed.low {
+			t.Fatalf("got %+v, want %+v", got, changed)
+		}
+		sizes += len(e.b)
+	}
+	if sizes > 2000*200 {
+		t.Errorf("an edit has %d bytes in the mean", sizes/2000)
+	}
+	var bad edit
+	bad.b = append(bad.b, itemCarried)
+	bad.uint(1, 0, 1, 1, uint64(len(s.topics[1].carried)), 0)
+	if err := s.apply(bad.b); err == nil {
+		t.Error("an edit that keeps blocks that are not there is applied")
+	}
 }

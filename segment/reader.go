@@ -48,34 +48,68 @@ func (r *Reader) Read(b Block, dst *Buffer) ([]byte, error) {
 }
 
 func (r *Reader) read(b Block, dst *Buffer) ([]byte, error) {
-	if b.Stored < blockHeaderBytes {
-		return nil, damagef("block is said to have %d bytes, fewer than its header", b.Stored)
-	}
-	if err := r.checkFits(b.Offset, int64(b.Stored)); err != nil {
-		return nil, err
-	}
-	dst.stored = resize(dst.stored, int(b.Stored))
-	if err := r.readFull(dst.stored, b.Offset); err != nil {
+	if err := r.readBlock(b, dst); err != nil {
 		return nil, err
 	}
 	return r.decode(dst.stored, b, dst)
 }
 
+// readBlock reads b as it is stored, into dst.stored.
+func (r *Reader) readBlock(b Block, dst *Buffer) error {
+	if b.Stored < blockHeaderBytes {
+		return damagef("block is said to have %d bytes, fewer than its header", b.Stored)
+	}
+	if err := r.checkFits(b.Offset, int64(b.Stored)); err != nil {
+		return err
+	}
+	dst.stored = resize(dst.stored, int(b.Stored))
+	return r.readFull(dst.stored, b.Offset)
+}
+
 // decode verifies a block as it is stored, and returns its raw bytes, which are
 // in stored or in dst.
 func (r *Reader) decode(stored []byte, b Block, dst *Buffer) ([]byte, error) {
-	found, facts, err := parseBlockHeader(stored[:blockHeaderBytes], r.id, r.seed, b.Offset)
+	body, err := r.verify(stored, b)
 	if err != nil {
 		return nil, err
 	}
+	return decodeBody(body.bytes, b, body.facts, dst)
+}
+
+// verify verifies a block as it is stored.
+func (r *Reader) verify(stored []byte, b Block) (Body, error) {
+	found, facts, err := parseBlockHeader(stored[:blockHeaderBytes], r.id, r.seed, b.Offset)
+	if err != nil {
+		return Body{}, err
+	}
 	if err := checkSame(found, b); err != nil {
-		return nil, err
+		return Body{}, err
 	}
 	body := stored[blockHeaderBytes:]
 	if got := xxhash.Sum64(body); got != b.Checksum {
-		return nil, damagef("checksum of block is %016x, want %016x", got, b.Checksum)
+		return Body{}, damagef("checksum of block is %016x, want %016x", got, b.Checksum)
 	}
-	return decodeBody(body, b, facts, dst)
+	return Body{body, facts}, nil
+}
+
+// Body is what a block holds, as it is stored, for [Writer.AddBody].
+type Body struct {
+	bytes []byte
+	facts bodyFacts
+}
+
+// ReadBody reads b for another file. Its bytes are verified as they are stored,
+// and not decompressed. It is valid until dst is used again.
+func (r *Reader) ReadBody(b Block, dst *Buffer) (Body, error) {
+	err := r.readBlock(b, dst)
+	var body Body
+	if err == nil {
+		body, err = r.verify(dst.stored, b)
+	}
+	if err != nil {
+		return Body{}, r.failed(b.Offset, b, err)
+	}
+	return body, nil
 }
 
 // ReadRun is Read of blocks that stand in the file in this order, with no more

@@ -600,6 +600,64 @@ func TestBlockInAnotherPlaceIsRefused(t *testing.T) {
 	}
 }
 
+// Blocks go from one file into another as they are stored, whatever the codec
+// of the writer, and are blocks of that file.
+func TestBodiesMoveAsTheyAre(t *testing.T) {
+	for _, codec := range codecs {
+		from := create(t, topicFile, codec)
+		for _, raw := range [][]byte{text(5000), noise(3000), text(10)} {
+			from.add(raw)
+		}
+		from.sync()
+		r, err := OpenReader(from.fs, from.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		elsewhere := topicFile
+		elsewhere.ID++
+		to := create(t, elsewhere, S2)
+		var buf Buffer
+		for i, b := range from.blocks {
+			body, err := r.ReadBody(b, &buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			moved, err := to.w.AddBody(b, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := b
+			want.Offset = moved.Offset
+			if moved != want {
+				t.Errorf("%v: block is %+v, want %+v", codec, moved, want)
+			}
+			to.blocks, to.raws = append(to.blocks, moved), append(to.raws, from.raws[i])
+		}
+		to.sync()
+		to.seal()
+		to.mustVerify(to.w.Size())
+	}
+}
+
+func TestBodiesThatDoNotVerifyDoNotMove(t *testing.T) {
+	fx := create(t, carryFile, S2)
+	fx.add(text(5000))
+	fx.sync()
+	b := fx.blocks[0]
+	for off := b.Offset; off < b.end(); off += 3 {
+		fs := fx.fs.Clone()
+		fs.Corrupt(fx.name(), off, 1)
+		r, err := OpenReader(fs, fx.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c *CorruptError
+		if _, err := r.ReadBody(b, new(Buffer)); !errors.As(err, &c) || c.Offset != b.Offset {
+			t.Fatalf("byte %d: got %v, want a CorruptError", off, err)
+		}
+	}
+}
+
 func TestBlockOfAnotherTopicInTheCarryFileIsRefused(t *testing.T) {
 	fx := create(t, carryFile, None)
 	fx.add(text(100))

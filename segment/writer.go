@@ -111,31 +111,52 @@ func (w *Writer) Begin() { w.begun = true }
 // Checksum filled in, and Topic and Incarnation where both are zero. It writes
 // when much has gathered. raw is not kept.
 func (w *Writer) Add(b Block, raw []byte) (Block, error) {
-	if w.err != nil {
-		return Block{}, w.err
+	if err := w.beginBlock(&b, len(raw)); err != nil {
+		return Block{}, err
 	}
-	if b.Topic == 0 && b.Incarnation == 0 {
-		b.Topic, b.Incarnation = w.id.Topic, w.id.Incarnation
-	}
-	w.checkAdd(b, raw)
-	if w.begun {
-		w.align()
-		w.begun = false
-	}
-	b.Offset = w.Size()
-	buf := w.buffer()
-	at := len(*buf)
-	p, codec := appendBody(append(*buf, make([]byte, blockHeaderBytes)...), raw, w.codec)
-	*buf = p
-	header, body := p[at:at+blockHeaderBytes], p[at+blockHeaderBytes:]
-	b.Raw = uint32(len(raw))
-	b.Stored = blockHeaderBytes + uint32(len(body))
-	b.Checksum = xxhash.Sum64(body)
+	p, codec := appendBody(*w.buf, raw, w.codec)
+	b.Checksum = xxhash.Sum64(p[len(*w.buf):])
 	facts := bodyFacts{codec, b.Checksum}
 	if codec != None {
 		facts.rawChecksum = xxhash.Sum64(raw)
 	}
-	putBlockHeader(header, w.id, w.seed, b, facts)
+	return w.endBlock(b, p, facts)
+}
+
+// AddBody is Add of a block b that stands in another file, with its body as it
+// is stored there.
+func (w *Writer) AddBody(b Block, body Body) (Block, error) {
+	if err := w.beginBlock(&b, int(b.Raw)); err != nil {
+		return Block{}, err
+	}
+	return w.endBlock(b, append(*w.buf, body.bytes...), body.facts)
+}
+
+// beginBlock makes room for the header of a block of so many raw bytes.
+func (w *Writer) beginBlock(b *Block, raw int) error {
+	if w.err != nil {
+		return w.err
+	}
+	if b.Topic == 0 && b.Incarnation == 0 {
+		b.Topic, b.Incarnation = w.id.Topic, w.id.Incarnation
+	}
+	w.checkAdd(*b, raw)
+	if w.begun {
+		w.align()
+		w.begun = false
+	}
+	b.Offset, b.Raw = w.Size(), uint32(raw)
+	buf := w.buffer()
+	*buf = append(*buf, make([]byte, blockHeaderBytes)...)
+	return nil
+}
+
+// endBlock writes the header; p is the buffer with the body at its end.
+func (w *Writer) endBlock(b Block, p []byte, facts bodyFacts) (Block, error) {
+	at := len(*w.buf) - blockHeaderBytes
+	*w.buf = p
+	b.Stored = uint32(len(p) - at)
+	putBlockHeader(p[at:at+blockHeaderBytes], w.id, w.seed, b, facts)
 	w.last = b.Last
 	if len(p) < writeBytes {
 		return b, nil
@@ -144,12 +165,12 @@ func (w *Writer) Add(b Block, raw []byte) (Block, error) {
 }
 
 // checkAdd panics on a block that a reader would refuse.
-func (w *Writer) checkAdd(b Block, raw []byte) {
+func (w *Writer) checkAdd(b Block, raw int) {
 	if w.sealed {
 		panic("segment: Add to sealed " + w.name)
 	}
-	if len(raw) > MaxRaw {
-		panic(fmt.Sprintf("segment: Add of %d bytes to %s, the limit is %d", len(raw), w.name, MaxRaw))
+	if raw > MaxRaw {
+		panic(fmt.Sprintf("segment: Add of %d bytes to %s, the limit is %d", raw, w.name, MaxRaw))
 	}
 	if err := b.checkFacts(w.id); err != nil {
 		panic(fmt.Sprintf("segment: Add to %s: %v", w.name, err))
