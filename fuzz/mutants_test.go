@@ -77,13 +77,13 @@ var mutantTable = []mutant{
 	},
 	{
 		name: "readers see a commit before its sync", file: "engine/commit.go",
-		old: "	if e.opts.Sync == SyncAlways || g.sync {\n		start := time.Now()",
-		new: "	e.publish(g)\n	g.ops = nil\n	if e.opts.Sync == SyncAlways || g.sync {\n		start := time.Now()",
+		old: "	if e.opts.Sync == SyncAlways || g.sync {\n		e.walMu.Lock()",
+		new: "	e.publish(g)\n	g.ops = nil\n	if e.opts.Sync == SyncAlways || g.sync {\n		e.walMu.Lock()",
 	},
 	{
 		name: "commits are acknowledged without asking for a sync", file: "engine/commit.go",
-		old: "	if e.opts.Sync == SyncAlways || g.sync {\n		start := time.Now()",
-		new: "	if g.sync {\n		start := time.Now()",
+		old: "	if e.opts.Sync == SyncAlways || g.sync {\n		e.walMu.Lock()",
+		new: "	if g.sync {\n		e.walMu.Lock()",
 	},
 	{
 		name: "segments are not synced before the manifest", file: "engine/checkpoint.go",
@@ -124,6 +124,16 @@ var mutantTable = []mutant{
 		name: "unknown files are removed", file: "engine/recover.go",
 		old: "case ok && id.ID >= s.nextSegment && id.ID < 1<<62 && e.ours(id):",
 		new: "case ok && id.ID >= s.nextSegment:",
+	},
+	{
+		name: "blocks are moved without being verified", file: "segment/reader.go",
+		old: "		body, err = r.verify(dst.stored, b)",
+		new: "		body, err = r.verify(dst.stored, b)\n		body, err = Body{dst.stored[blockHeaderBytes:], body.facts}, nil", packages: []string{"./segment", "./engine"}, run: ".",
+	},
+	{
+		name: "blocks that stay in carry files are forgotten", file: "engine/flush.go",
+		old: "	m.carried = slices.Clip(m.carried[:keep])",
+		new: "	m.carried = nil", packages: []string{"./engine"}, run: ".",
 	},
 	{
 		name: "log is freed before the manifest is written", file: "engine/checkpoint.go",
