@@ -51,13 +51,17 @@ func FuzzValidJSON(f *testing.F) {
 func BenchmarkValidJSON(b *testing.B) {
 	for _, c := range []struct{ name, payload string }{
 		{"text", `"` + strings.Repeat("x", 254) + `"`},
+		{"note", `{"job":"9f2c5a7e11d04b38","attempt":3,"note":"` + strings.Repeat("the worker wrote a segment ", 8) + `"}`},
+		{"cyrillic", `"` + strings.Repeat("ж", 127) + `"`},
 		{"object", `{"id":123456,"name":"somebody@example.org","tags":["a","b","c"],"nested":{"ok":true,"n":1.5e3,"at":"2026-01-01T00:00:00Z"},"text":"the quick brown fox jumps over the lazy dog"}`},
 	} {
 		payload := []byte(c.payload)
 		b.Run(fmt.Sprintf("ours/%s", c.name), func(b *testing.B) {
 			b.SetBytes(int64(len(payload)))
 			for b.Loop() {
-				validJSON(payload)
+				if !validJSON(payload) {
+					b.Fatal("not valid")
+				}
 			}
 		})
 		b.Run(fmt.Sprintf("std/%s", c.name), func(b *testing.B) {
