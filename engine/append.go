@@ -51,25 +51,27 @@ func (e *Engine) encode(room []byte, topic Topic, event *Event) ([]byte, error) 
 	if err := topic.Validate(); err != nil {
 		return nil, err
 	}
-	if err := event.Validate(); err != nil {
-		return nil, err
-	}
-	size, err := e.checkSize(event)
+	body, err := e.check(event)
 	if err != nil {
 		return nil, err
 	}
-	if cap(room) < size {
+	if size := encodedSize(body); cap(room) < size {
 		room = make([]byte, 0, size)
 	}
-	return appendEvent(room, event), nil
+	return appendEvent(room, event, body), nil
 }
 
-func (e *Engine) checkSize(event *Event) (int, error) {
-	size := encodedSize(event)
-	if most := min(e.opts.MaxEventBytes, e.opts.MaxCommitBytes); size > most {
+// check says whether an event may be appended, and how large its body will be.
+func (e *Engine) check(event *Event) (body int, err error) {
+	headerBytes, err := event.validate()
+	if err != nil {
+		return 0, err
+	}
+	body = encodedBody(event, headerBytes)
+	if size, most := encodedSize(body), min(e.opts.MaxEventBytes, e.opts.MaxCommitBytes); size > most {
 		return 0, fmt.Errorf("%w: event of %d bytes, the limit is %d", ErrTooLarge, size, most)
 	}
-	return size, nil
+	return body, nil
 }
 
 // change submits ops, unless the log cannot be changed.
@@ -118,21 +120,19 @@ func (e *Engine) encodeBatch(topic Topic, events []Event) ([]byte, error) {
 	}
 	total := 0
 	for i := range events {
-		if err := events[i].Validate(); err != nil {
-			return nil, fmt.Errorf("event %d of the batch: %w", i, err)
-		}
-		size, err := e.checkSize(&events[i])
+		body, err := e.check(&events[i])
 		if err != nil {
 			return nil, fmt.Errorf("event %d of the batch: %w", i, err)
 		}
-		total += size
+		total += encodedSize(body)
 	}
 	if total > e.opts.MaxCommitBytes {
 		return nil, fmt.Errorf("%w: commit of %d bytes, the limit is %d", ErrTooLarge, total, e.opts.MaxCommitBytes)
 	}
 	data := make([]byte, 0, total)
 	for i := range events {
-		data = appendEvent(data, &events[i])
+		event := &events[i]
+		data = appendEvent(data, event, encodedBody(event, encodedHeaders(event.Headers)))
 	}
 	return data, nil
 }

@@ -57,14 +57,29 @@ func (e Event) WithHeaders(headers map[string]string) Event {
 // one JSON value, or text that is not valid UTF-8. The error matches
 // [ErrInvalidEvent]. Sizes are checked by the log, which knows its limits.
 func (e Event) Validate() error {
+	_, err := e.validate()
+	return err
+}
+
+// validate is Validate, and returns the size of the encoded headers, so that
+// they are walked through once.
+func (e *Event) validate() (headerBytes int, err error) {
 	if !utf8.ValidString(e.Kind) {
-		return fmt.Errorf("%w: kind %q is not valid UTF-8", ErrInvalidEvent, e.Kind)
+		return 0, fmt.Errorf("%w: kind %q is not valid UTF-8", ErrInvalidEvent, e.Kind)
 	}
-	for k, v := range e.Headers {
-		if !utf8.ValidString(k) || !utf8.ValidString(v) {
-			return fmt.Errorf("%w: header %q: %q is not valid UTF-8", ErrInvalidEvent, k, v)
+	if len(e.Headers) > 0 {
+		headerBytes = uvarintLen(uint64(len(e.Headers)))
+		for k, v := range e.Headers {
+			if !utf8.ValidString(k) || !utf8.ValidString(v) {
+				return 0, fmt.Errorf("%w: header %q: %q is not valid UTF-8", ErrInvalidEvent, k, v)
+			}
+			headerBytes += stringBytes(k) + stringBytes(v)
 		}
 	}
+	return headerBytes, e.validatePayload()
+}
+
+func (e *Event) validatePayload() error {
 	if len(e.Payload) == 0 {
 		return fmt.Errorf("%w: event of kind %q has no payload; the JSON value null is one", ErrInvalidEvent, e.Kind)
 	}

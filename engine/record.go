@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -63,29 +64,34 @@ func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
 func zigzag(v int64) uint64   { return uint64(v)<<1 ^ uint64(v>>63) }
 func unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
 
-// encodedBody is the size of the event's body.
-func encodedBody(e *Event) int {
-	n := 1 + uvarintLen(zigzag(e.OccurredAtMS)) + uvarintLen(uint64(len(e.Kind))) + len(e.Kind) + len(e.Payload)
-	if len(e.Headers) > 0 {
-		n += uvarintLen(uint64(len(e.Headers)))
-		for k, v := range e.Headers {
-			n += uvarintLen(uint64(len(k))) + len(k) + uvarintLen(uint64(len(v))) + len(v)
-		}
+// encodedBody is the size of the event's body, with headers of that size.
+func encodedBody(e *Event, headerBytes int) int {
+	return 1 + uvarintLen(zigzag(e.OccurredAtMS)) + stringBytes(e.Kind) + headerBytes + len(e.Payload)
+}
+
+func encodedHeaders(headers map[string]string) int {
+	if len(headers) == 0 {
+		return 0
+	}
+	n := uvarintLen(uint64(len(headers)))
+	for k, v := range headers {
+		n += stringBytes(k) + stringBytes(v)
 	}
 	return n
 }
 
-// encodedSize is the size of the whole encoded event, the measure of
-// [Options.MaxEventBytes].
-func encodedSize(e *Event) int {
-	n := encodedBody(e) + checkBytes
+func stringBytes(s string) int { return uvarintLen(uint64(len(s))) + len(s) }
+
+// encodedSize is the size of a whole encoded event with a body of that size, the
+// measure of [Options.MaxEventBytes].
+func encodedSize(body int) int {
+	n := body + checkBytes
 	return uvarintLen(uint64(n)) + n
 }
 
-// appendEvent encodes e behind dst. Its check still lacks the event's place:
-// see sealEvents.
-func appendEvent(dst []byte, e *Event) []byte {
-	body := encodedBody(e)
+// appendEvent encodes e, which has a body of that size, behind dst. Its check
+// still lacks the event's place: see sealEvents.
+func appendEvent(dst []byte, e *Event, body int) []byte {
 	dst = binary.AppendUvarint(dst, uint64(body+checkBytes))
 	check := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
@@ -112,15 +118,16 @@ func appendString(dst []byte, s string) []byte {
 
 func appendHeaders(dst []byte, headers map[string]string) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(headers)))
-	var few [16]string
-	keys := few[:0]
-	for k := range headers {
-		keys = append(keys, k)
+	type header struct{ key, value string }
+	var few [16]header
+	sorted := few[:0]
+	for k, v := range headers {
+		sorted = append(sorted, header{k, v})
 	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		dst = appendString(dst, k)
-		dst = appendString(dst, headers[k])
+	slices.SortFunc(sorted, func(a, b header) int { return strings.Compare(a.key, b.key) })
+	for i := range sorted {
+		dst = appendString(dst, sorted[i].key)
+		dst = appendString(dst, sorted[i].value)
 	}
 	return dst
 }
