@@ -241,7 +241,7 @@ var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); retu
 // than [Options.PendingBytes] are in flight or the tails are full. Handles of
 // one topic complete in the order of the calls.
 func (e *Engine) AppendAsync(ctx context.Context, topic Topic, event Event, opts ...AppendOption) *Pending {
-	data, err := e.encode(nil, topic, &event)
+	data, inSlab, err := e.encodeInSlab(topic, &event)
 	if err == nil {
 		err = e.writable()
 	}
@@ -249,7 +249,7 @@ func (e *Engine) AppendAsync(ctx context.Context, topic Topic, event Event, opts
 		return &Pending{topic: topic, err: err}
 	}
 	var two [2]op
-	ops := append(two[:0], op{kind: opRun, topic: topic, count: 1, data: data})
+	ops := append(two[:0], op{kind: opRun, topic: topic, count: 1, data: data, lent: inSlab})
 	ops = withOptions(ops, topic, opts)
 	g, part, err := e.enqueue(ctx, ops, false)
 	if err != nil {
@@ -264,6 +264,35 @@ func (e *Engine) AppendAsync(ctx context.Context, topic Topic, event Event, opts
 		e.goroutines.Go(func() { _ = e.lead(g) }) // Wait reports it
 	}
 	return p
+}
+
+// slabs are what is left of memory that asynchronous events are encoded in, some
+// two hundred in each: one by one they kept the garbage collector busy. The tail
+// copies them, so that an event that stays there does not keep a slab.
+var slabs = sync.Pool{New: func() any { return new([]byte) }}
+
+const (
+	slabBytes = 64 << 10
+	// slabLeftBytes is what a slab has left at least when it is used again:
+	// larger events get memory of their own where it is not enough.
+	slabLeftBytes = 4 << 10
+)
+
+// encodeInSlab is encode for an event whose caller does not wait.
+func (e *Engine) encodeInSlab(topic Topic, event *Event) (data []byte, inSlab bool, err error) {
+	left := slabs.Get().(*[]byte)
+	defer slabs.Put(left)
+	if len(*left) < slabLeftBytes {
+		*left = make([]byte, slabBytes)
+	}
+	if data, err = e.encode((*left)[:0], topic, event); err != nil {
+		return nil, false, err
+	}
+	n := len(data)
+	if inSlab = n <= len(*left); inSlab {
+		*left = (*left)[n:]
+	}
+	return data[:n:n], inSlab, nil
 }
 
 // Done is closed when the outcome is known.
