@@ -111,7 +111,7 @@ type committer struct {
 	nextPosition uint64
 	nextTopic    uint64
 	spare        *group        // one that nobody looks at any more, to be used again
-	spareOps     []op          // of one that somebody may still look at
+	spareOps     [][]op        // of some that somebody may still look at
 	idle         chan struct{} // closed when nothing is queued; nil: nobody asks
 
 	// Gathering, see gather. Who leads owns these.
@@ -132,6 +132,9 @@ type committer struct {
 const (
 	// groupBytes is the size at which a group is full.
 	groupBytes = 4 << 20
+	// spareOpsMax bounds the memory that is kept for later groups: as many as
+	// fill the queue where appends do not wait.
+	spareOpsMax = 4
 	// gatherIdle is how long a leader waits for one more caller to come back.
 	gatherIdle = 15 * time.Microsecond
 	// gatherMissMax bounds how many groups are not gathered for after those
@@ -451,8 +454,10 @@ func (e *Engine) lastGroupLocked(size int64, events bool) *group {
 	g := c.spare
 	c.spare = nil
 	if g == nil {
-		g = &group{ops: c.spareOps}
-		c.spareOps = nil
+		g = &group{}
+		if n := len(c.spareOps); n > 0 {
+			g.ops, c.spareOps = c.spareOps[n-1], c.spareOps[:n-1]
+		}
 	}
 	c.queue = append(c.queue, g)
 	return g
@@ -579,7 +584,9 @@ func (c *committer) recycleLocked(g *group) {
 	clear(ops)
 	g.ops = nil
 	if g.done != nil {
-		c.spareOps = ops[:0] // g is looked at by those who waited for it
+		if len(c.spareOps) < spareOpsMax {
+			c.spareOps = append(c.spareOps, ops[:0]) // g is looked at by those who waited for it
+		}
 		return
 	}
 	*g = group{ops: ops[:0], turn: g.turn}
