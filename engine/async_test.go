@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -87,5 +88,41 @@ func TestIntervalSyncJoinsGroupThatIsLedInTheBackground(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("Close does not end")
+	}
+}
+
+// Asynchronous events of all sizes share memory on their way.
+func TestAsynchronousAppendsOfManySizesAreKept(t *testing.T) {
+	e, err := engine.Open(t.TempDir(), engine.Options{Sync: engine.SyncNever})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	sizes := []int{1, 200, 3000, 5000, 1, 70_000, 4090, 200}
+	payload := func(i int) string {
+		return `"` + strings.Repeat(string(rune('a'+i%26)), sizes[i%len(sizes)]) + `"`
+	}
+	const count = 400
+	var pending []*engine.Pending
+	topics := []engine.Topic{engine.MustTopic("a"), engine.MustTopic("b")}
+	for i := range count {
+		event := engine.Event{Kind: "k", Payload: []byte(payload(i))}
+		pending = append(pending, e.AppendAsync(t.Context(), topics[i%2], event))
+	}
+	for i, p := range pending {
+		if id, err := p.Wait(t.Context()); err != nil || id != engine.EventID(i/2+1) {
+			t.Fatalf("append %d: event %d, %v", i, id, err)
+		}
+	}
+	for n, topic := range topics {
+		records, err := engine.ReadRange(t.Context(), e, topic, 0, count)
+		if err != nil || len(records) != count/2 {
+			t.Fatalf("read %d events of topic %s: %v", len(records), topic, err)
+		}
+		for i, r := range records {
+			if want := payload(2*i + n); string(r.Payload) != want {
+				t.Fatalf("event %d of topic %s has a payload of %d bytes, want %d of %c", r.ID, topic, len(r.Payload), len(want), want[1])
+			}
+		}
 	}
 }
