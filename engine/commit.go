@@ -493,7 +493,7 @@ func (e *Engine) gather() {
 	c := &e.c
 	target := c.target
 	c.target = 0
-	if target <= 1 || e.env.Inline || c.arrived.Load() >= target {
+	if target <= 1 || e.env.Inline || e.env.NoGather || c.arrived.Load() >= target {
 		return
 	}
 	if c.gatherSkip > 0 {

@@ -19,6 +19,9 @@ type Env struct {
 	// it: no background goroutine, no timer. A checkpoint then runs inside the
 	// commit that makes it due.
 	Inline bool
+	// NoGather has the leader of a group not wait for the callers that were
+	// woken just before. What waiting costs an open loop is measured against it.
+	NoGather bool
 }
 
 // OS is the real world over fs.
