@@ -89,6 +89,14 @@ type Sample struct {
 // Quantiles are the fractions at which Sample.Latencies are.
 var Quantiles = []float64{0, .1, .2, .3, .4, .5, .6, .7, .8, .9, .95, .98, .99, .995, .998, .999, .9995, .9998, .9999, 1}
 
+// Latency is that at a quantile; NaN where the sample has none.
+func (s Sample) Latency(quantile float64) float64 {
+	if i := slices.Index(Quantiles, quantile); i >= 0 && i < len(s.Latencies) {
+		return s.Latencies[i]
+	}
+	return math.NaN()
+}
+
 // Row returns the row of that name; nil where there is none.
 func (r *Run) Row(name string) *Row {
 	for _, row := range r.Rows {
@@ -159,24 +167,30 @@ func (e *Entry) Spread() float64 {
 // Ratio is how much better a is than b in this row, above 1: better; the median
 // over the rounds in which both took their turn. NaN where there are none.
 func (r *Row) Ratio(a, b string) float64 {
+	return r.Paired(a, b, func(s, t Sample) float64 {
+		if r.LowerIsBetter {
+			return t.Value / s.Value
+		}
+		return s.Value / t.Value
+	})
+}
+
+// Paired is the median of a figure over the rounds in which both stores took
+// their turn. NaN where there are none.
+func (r *Row) Paired(a, b string, figure func(a, b Sample) float64) float64 {
 	ea, eb := r.Entry(a), r.Entry(b)
 	if ea == nil || eb == nil {
 		return math.NaN()
 	}
-	var ratios []float64
+	var figures []float64
 	for _, s := range ea.Samples {
 		for _, t := range eb.Samples {
-			if s.Round != t.Round {
-				continue
+			if s.Round == t.Round {
+				figures = append(figures, figure(s, t))
 			}
-			ratio := s.Value / t.Value
-			if r.LowerIsBetter {
-				ratio = t.Value / s.Value
-			}
-			ratios = append(ratios, ratio)
 		}
 	}
-	return median(ratios)
+	return median(figures)
 }
 
 // Best returns the store with the best value among those that ok allows; ""
