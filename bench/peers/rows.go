@@ -1,14 +1,9 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"sync/atomic"
-	"time"
+	"strings"
 
 	"github.com/seglog/seglog/bench"
 	"github.com/seglog/seglog/bench/result"
@@ -19,8 +14,9 @@ import (
 type row struct {
 	name, title, unit string
 	lowerIsBetter     bool
-	durable           bool // see [result.Row]
-	ownOnly           bool // of interest for seglog alone
+	durable           bool     // see [result.Row]
+	stores            []string // that take part; nil: all
+	rounds            int      // at most; 0: as many as the run has
 	turn              func(h *harness, s store) (result.Sample, error)
 }
 
@@ -31,43 +27,46 @@ const (
 	seekEvents     = 10
 )
 
-// rows returns all workloads, in the order in which they run.
-func rows() []row {
-	var all []row
+// Rows that more than one place names.
+const (
+	rowDisk   = "disk"
+	rowRest   = "rest/topics=1000"
+	rowAsync  = "async/appenders=1"
+	rowUnsync = "unsynced/appenders=1"
+	rowFanOut = "fanout/subscribers=8"
+)
+
+var ownOnly = []string{seglogName}
+
+// rows returns all workloads, in the order in which they run. growthMost is the
+// size of the largest log.
+func rows(growthMost int) []row {
+	all := appendRows()
 	add := func(r row) { all = append(all, r) }
-	for _, n := range []int{1, 4, 16, 64, 256, 1024} {
-		add(appendRow(n, 1))
-	}
-	for _, topics := range []int{100, 1000} {
-		add(appendRow(64, topics))
-	}
-	for _, bytes := range []int{64, 256, 1 << 10, 4 << 10, 16 << 10} {
-		add(row{
-			name: fmt.Sprintf("payload/bytes=%d", bytes), title: fmt.Sprintf("durable append, 64 appenders, payload of %d bytes", bytes),
-			unit: "events/s", durable: true,
-			turn: func(h *harness, s store) (result.Sample, error) { return h.append(s, 64, 1, bytes) },
-		})
-	}
 	add(batchRow(payloadBytes, "256 bytes", bench.Events(batchEvents, payloadBytes)))
 	add(batchRow(1<<10, "1 KiB of base64 noise", bench.IncompressibleEvents(batchEvents, 1<<10)))
 	add(row{
-		name: "async/appenders=1", title: "asynchronous append by one goroutine; the latency is that of the call", unit: "events/s", durable: true,
-		turn: (*harness).async,
+		name: rowAsync, unit: "events/s", durable: true, turn: (*harness).async,
+		title: "asynchronous append by one goroutine; the latency is that of the call; batch_per_s: batches in the same turn",
 	})
-	add(row{
-		name: "unsynced/appenders=1", title: "append without a sync by one goroutine", unit: "events/s",
-		turn: (*harness).unsynced,
-	})
+	add(row{name: rowUnsync, title: "append without a sync by one goroutine", unit: "events/s", turn: (*harness).unsynced})
 	for _, percent := range []int{10, 50, 90} {
 		add(row{
-			name: fmt.Sprintf("openloop/load=%d", percent), unit: "µs", lowerIsBetter: true, durable: true,
+			name: openLoopName(percent), unit: "µs", lowerIsBetter: true, durable: true,
 			title: fmt.Sprintf("latency (p50) of durable appends that arrive at %d %% of the rate that 64 appenders reach", percent),
 			turn:  func(h *harness, s store) (result.Sample, error) { return h.openLoop(s, float64(percent)/100) },
 		})
 	}
+	for _, topics := range []int{1, 1000} {
+		add(row{
+			name: checkpointsName(topics), unit: "µs", lowerIsBetter: true, durable: true, stores: []string{seglogName, limitName, "pebble"},
+			title: fmt.Sprintf("latency (p99) of durable appends by 64 appenders to %d topics while checkpoints run", topics),
+			turn:  func(h *harness, s store) (result.Sample, error) { return h.checkpoints(s, topics) },
+		})
+	}
 	for _, consumers := range []int{1, 64} {
 		add(row{
-			name: fmt.Sprintf("ack/consumers=%d", consumers), title: fmt.Sprintf("durable acknowledgement by %d consumers", consumers),
+			name: ackName(consumers), title: fmt.Sprintf("durable acknowledgement by %d consumers", consumers),
 			unit: "acks/s", durable: true,
 			turn: func(h *harness, s store) (result.Sample, error) { return h.ack(s, consumers) },
 		})
@@ -76,9 +75,7 @@ func rows() []row {
 		name: "deliver", title: "from the start of a durable append to its delivery (p50); append_p50_us: that append alone",
 		unit: "µs", lowerIsBetter: true, durable: true, turn: (*harness).deliver,
 	})
-	add(row{
-		name: "fanout/subscribers=8", title: "unsynced batches of 100 to 8 subscribers", unit: "deliveries/s", turn: (*harness).fanOut,
-	})
+	add(row{name: rowFanOut, title: "unsynced batches of 100 to 8 subscribers", unit: "deliveries/s", turn: (*harness).fanOut})
 	add(row{name: "scan/decoded", title: "read a topic from start to end, decoded", unit: "events/s", turn: (*harness).scanDecoded})
 	add(row{name: "scan/raw", title: "read a topic from start to end, bytes as they are stored", unit: "events/s", turn: (*harness).scanRaw})
 	add(row{name: "seek/read=10", title: "read ten events from anywhere", unit: "seeks/s", turn: (*harness).seek})
@@ -86,573 +83,110 @@ func rows() []row {
 		name: "open", title: "open after a clean close, learn the latest id and read the first event", unit: "ms", lowerIsBetter: true,
 		turn: (*harness).open,
 	})
+	for _, batch := range []int{1, batchEvents} {
+		add(row{
+			name: killName(batch), unit: "ms", lowerIsBetter: true, stores: ownOnly, rounds: 1,
+			title: fmt.Sprintf("open after a kill in batches of %d, with a full write-ahead log; check_ms: reading and hashing it", batch),
+			turn:  func(h *harness, s store) (result.Sample, error) { return h.kill(s, batch) },
+		})
+	}
 	add(row{name: "compact", title: "drop the first half of a topic: the call", unit: "ms", lowerIsBetter: true, turn: (*harness).compact})
 	add(row{
-		name: "disk", title: "disk for a realistic event (1,035 bytes as JSON); ours without its write-ahead log, which does not grow",
-		unit: "bytes/event", lowerIsBetter: true, turn: (*harness).disk,
+		name: rowDisk, title: "disk for a realistic event (1,035 bytes as JSON); ours without its write-ahead log, which does not grow",
+		unit: "bytes/event", lowerIsBetter: true, rounds: 1, turn: (*harness).disk,
 	})
-	for _, events := range []int{10_000, 100_000, 1_000_000, 10_000_000} {
-		add(row{
-			name: fmt.Sprintf("growth/events=%d", events), title: fmt.Sprintf("open a log of %d events", events),
-			unit: "ms", lowerIsBetter: true, ownOnly: true,
+	add(row{
+		name: rowRest, title: "resident memory of a process a second after 64 appenders to 1,000 topics stopped; empty_mib: before it opened the log", unit: "MiB", lowerIsBetter: true,
+		stores: ownOnly, rounds: 1, turn: (*harness).rest,
+	})
+	for _, events := range []int{10_000, 100_000, 1_000_000, 10_000_000, 100_000_000} {
+		if events > growthMost {
+			continue
+		}
+		r := row{
+			name: growthName(events), title: fmt.Sprintf("open a log of %d events", events), unit: "ms", lowerIsBetter: true, stores: ownOnly,
 			turn: func(h *harness, s store) (result.Sample, error) { return h.growth(s, events) },
+		}
+		if events > 1_000_000 {
+			r.rounds = 1
+		}
+		add(r)
+	}
+	return all
+}
+
+// appendRows are the closed loops of durable appends.
+func appendRows() (all []row) {
+	for _, n := range []int{1, 4, 16, 64, 256, 1024} {
+		all = append(all, appendRow(load{appenders: n, topics: 1}))
+	}
+	for _, topics := range []int{100, 1000} {
+		all = append(all, appendRow(load{appenders: 64, topics: topics}))
+	}
+	for _, hot := range []int{0, 100} {
+		r := appendRow(load{appenders: 64, topics: 100_000, hot: hot})
+		r.stores = []string{seglogName, limitName, "pebble", "bbolt"} // a stream or a file for each of so many takes minutes
+		all = append(all, r)
+	}
+	for _, bytes := range []int{64, 256, 1 << 10, 4 << 10, 16 << 10} {
+		all = append(all, row{
+			name: fmt.Sprintf("payload/bytes=%d", bytes), title: fmt.Sprintf("durable append, 64 appenders, payload of %d bytes", bytes),
+			unit: "events/s", durable: true,
+			turn: func(h *harness, s store) (result.Sample, error) {
+				return h.append(s, load{appenders: 64, topics: 1, bytes: bytes})
+			},
 		})
 	}
 	return all
 }
 
-func appendRow(appenders, topics int) row {
+// load is what appenders do.
+type load struct {
+	appenders, topics int
+	hot               int // topics that get half of the appends; 0: all get the same
+	bytes             int // of a payload; 0: payloadBytes
+}
+
+func (l load) name() string {
+	name := fmt.Sprintf("append/appenders=%d/topics=%d", l.appenders, l.topics)
+	if l.hot > 0 {
+		name += fmt.Sprintf("/hot=%d", l.hot)
+	}
+	return name
+}
+
+func appendRow(l load) row {
+	title := fmt.Sprintf("durable append, %d appenders, %d topics", l.appenders, l.topics)
+	if l.hot > 0 {
+		title += fmt.Sprintf(", half of the appends to %d of them", l.hot)
+	}
 	return row{
-		name:  fmt.Sprintf("append/appenders=%d/topics=%d", appenders, topics),
-		title: fmt.Sprintf("durable append, %d appenders, %d topics", appenders, topics), unit: "events/s", durable: true,
-		turn: func(h *harness, s store) (result.Sample, error) { return h.append(s, appenders, topics, payloadBytes) },
+		name: l.name(), title: title, unit: "events/s", durable: true,
+		turn: func(h *harness, s store) (result.Sample, error) { return h.append(s, l) },
 	}
 }
 
 func batchRow(bytes int, what string, events []engine.Event) row {
 	return row{
-		name:  fmt.Sprintf("batch/events=%d/bytes=%d", len(events), bytes),
+		name:  batchName(bytes),
 		title: fmt.Sprintf("durable batches of %d events, %s, by one goroutine; the latency is that of a batch", len(events), what), unit: "events/s", durable: true,
 		turn: func(h *harness, s store) (result.Sample, error) { return h.batch(s, events) },
 	}
 }
 
-// harness is what the turns of all rows share.
-type harness struct {
-	dir       string
-	turn      time.Duration
-	events    int               // that the rows that read have loaded
-	loaded    map[string]string // by store: the directory of its loaded log
-	realistic []engine.Event
-	jsonBytes float64 // of a realistic event, in the mean
+func batchName(bytes int) string        { return fmt.Sprintf("batch/events=%d/bytes=%d", batchEvents, bytes) }
+func openLoopName(percent int) string   { return fmt.Sprintf("openloop/load=%d", percent) }
+func checkpointsName(topics int) string { return fmt.Sprintf("checkpoints/topics=%d", topics) }
+func ackName(consumers int) string      { return fmt.Sprintf("ack/consumers=%d", consumers) }
+func killName(batch int) string         { return fmt.Sprintf("kill/batch=%d", batch) }
+func growthName(events int) string      { return fmt.Sprintf("growth/events=%d", events) }
+
+// named says whether a list of names, or of their first words, has this one.
+func named(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return name == n || strings.HasPrefix(name, n+"/") })
 }
 
-// fresh runs body on a new, empty log.
-func (h *harness) fresh(s store, setup bench.Setup, body func(log engine.EventLog) error) error {
-	dir, err := os.MkdirTemp(h.dir, s.Name+"-*.tmp")
-	if err != nil {
-		return err
-	}
-	defer h.remove(dir)
-	return h.in(s, dir, setup, body)
-}
-
-// in runs body on the log in dir.
-func (h *harness) in(s store, dir string, setup bench.Setup, body func(log engine.EventLog) error) error {
-	log, err := s.Open(dir, setup)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", s.Name, err)
-	}
-	return errors.Join(body(log), log.Close())
-}
-
-// remove takes a directory away and waits for that, so that the next turn does
-// not pay for it with its first sync.
-func (h *harness) remove(dir string) {
-	_ = os.RemoveAll(dir) // what is left is in a folder that says .tmp
-	if parent, err := os.Open(h.dir); err == nil {
-		_ = parent.Sync() // some systems cannot, and it is no part of the measurement
-		_ = parent.Close()
-	}
-}
-
-// sample takes the figures of a turn.
-func sample(t bench.Turn) result.Sample {
-	s := result.Sample{
-		Value: t.PerSecond(), P50: micros(t.Latency.Quantile(0.50)), P99: micros(t.Latency.Quantile(0.99)),
-		Allocs: t.Allocs, CPU: micros(t.CPU),
-	}
-	for _, q := range result.Quantiles {
-		s.Latencies = append(s.Latencies, micros(t.Latency.Quantile(q)))
-	}
-	return s
-}
-
-func micros(d time.Duration) float64 { return float64(d) / 1e3 }
-func millis(d time.Duration) float64 { return float64(d) / 1e6 }
-
-// each has its figures of operations that are of many events each turned into
-// figures of events; latencies stay those of an operation.
-func each(s result.Sample, events int) result.Sample {
-	s.Value *= float64(events)
-	s.Allocs /= float64(events)
-	s.CPU /= float64(events)
-	return s
-}
-
-// crowd measures a closed loop on a new log.
-func (h *harness) crowd(s store, setup bench.Setup, workers int, prepare func(log engine.EventLog) (op func(worker, turn int) error, err error)) (done result.Sample, err error) {
-	err = h.fresh(s, setup, func(log engine.EventLog) error {
-		op, err := prepare(log)
-		if err != nil {
-			return err
-		}
-		turn, err := bench.TakeTurn(workers, h.turn, op)
-		done = sample(turn)
-		return err
-	})
-	return done, err
-}
-
-func (h *harness) append(s store, appenders, topicCount, bytes int) (result.Sample, error) {
-	return h.crowd(s, bench.Setup{}, appenders, func(log engine.EventLog) (func(worker, turn int) error, error) {
-		topics, events := bench.Topics(topicCount), bench.Events(distinctEvents, bytes)
-		return bench.AppendOp(log, topics, events), touch(log, topics, events[0])
-	})
-}
-
-// touch makes the topics: what the first append to each costs is another
-// matter.
-func touch(log engine.EventLog, topics []engine.Topic, event engine.Event) error {
-	var next atomic.Int64
-	_, err := bench.Crowd(64, bench.Times(len(topics)), func(int, int) error {
-		_, err := log.Append(context.Background(), topics[next.Add(1)-1], event)
-		return err
-	})
-	return err
-}
-
-func (h *harness) batch(s store, events []engine.Event) (result.Sample, error) {
-	topic := engine.MustTopic("bench")
-	done, err := h.crowd(s, bench.Setup{}, 1, func(log engine.EventLog) (func(worker, turn int) error, error) {
-		return func(int, int) error {
-			_, _, err := log.AppendBatch(context.Background(), topic, events)
-			return err
-		}, nil
-	})
-	return each(done, len(events)), err
-}
-
-func (h *harness) async(s store) (done result.Sample, err error) {
-	if s.Async == nil {
-		return done, fmt.Errorf("%s: asynchronous append: %w", s.Name, errors.ErrUnsupported)
-	}
-	ctx, topic, events := context.Background(), engine.MustTopic("bench"), bench.Events(distinctEvents, payloadBytes)
-	err = h.fresh(s, bench.Setup{}, func(log engine.EventLog) error {
-		appendAsync := s.Async(log)
-		run := func(d time.Duration) (bench.CrowdResult, error) {
-			var last bench.Waiter
-			began := time.Now()
-			r, err := bench.Crowd(1, bench.During(d), func(_, turn int) error {
-				last = appendAsync(ctx, topic, events[turn%len(events)])
-				return nil
-			})
-			if err != nil || last == nil {
-				return r, err
-			}
-			_, err = last.Wait(ctx)
-			r.Elapsed = time.Since(began)
-			return r, err
-		}
-		if _, err := run(h.turn / 5); err != nil {
-			return err
-		}
-		turn, err := bench.Count(func() (bench.CrowdResult, error) { return run(h.turn) })
-		done = sample(turn)
-		return err
-	})
-	return done, err
-}
-
-func (h *harness) unsynced(s store) (result.Sample, error) {
-	return h.crowd(s, bench.Setup{Sync: engine.SyncNever}, 1, func(log engine.EventLog) (func(worker, turn int) error, error) {
-		return bench.AppendOp(log, bench.Topics(1), bench.Events(distinctEvents, payloadBytes)), nil
-	})
-}
-
-// openLoop measures what 64 appenders reach in a closed loop, and then has
-// appends arrive at a part of that.
-func (h *harness) openLoop(s store, load float64) (done result.Sample, err error) {
-	err = h.fresh(s, bench.Setup{}, func(log engine.EventLog) error {
-		op := bench.AppendOp(log, bench.Topics(1), bench.Events(distinctEvents, payloadBytes))
-		closed, err := bench.TakeTurn(64, h.turn/2, op)
-		if err != nil {
-			return err
-		}
-		offered := load * closed.PerSecond()
-		turn, err := bench.Count(func() (bench.CrowdResult, error) { return bench.OpenLoop(offered, h.turn, op) })
-		done = sample(turn)
-		done.Value, done.Extra = done.P50, map[string]float64{"offered_per_s": offered, "done_per_s": done.Value}
-		return err
-	})
-	return done, err
-}
-
-func (h *harness) ack(s store, consumers int) (result.Sample, error) {
-	topic, ctx := engine.MustTopic("bench"), context.Background()
-	return h.crowd(s, bench.Setup{}, consumers, func(log engine.EventLog) (func(worker, turn int) error, error) {
-		ids := make([]engine.ConsumerID, consumers)
-		for i := range ids {
-			ids[i] = engine.MustConsumerID(fmt.Sprintf("consumer-%d", i))
-		}
-		_, _, err := log.AppendBatch(ctx, topic, bench.Events(batchEvents, payloadBytes))
-		return func(worker, turn int) error {
-			return log.Ack(ctx, topic, ids[worker], engine.EventID(1+turn%batchEvents))
-		}, err
-	})
-}
-
-func (h *harness) deliver(s store) (done result.Sample, err error) {
-	topic := engine.MustTopic("bench")
-	err = h.fresh(s, bench.Setup{}, func(log engine.EventLog) error {
-		appendOne := bench.AppendOp(log, []engine.Topic{topic}, bench.Events(distinctEvents, payloadBytes))
-		bare, err := bench.TakeTurn(1, h.turn, appendOne)
-		if err != nil {
-			return err
-		}
-		delivered := make(chan struct{}, 1)
-		subscribers, err := bench.Subscribe(log, topic, 1, func(engine.Record) { delivered <- struct{}{} })
-		if err != nil {
-			return err
-		}
-		defer subscribers.Stop()
-		turn, err := bench.TakeTurn(1, h.turn, func(worker, turn int) error {
-			if err := appendOne(worker, turn); err != nil {
-				return err
-			}
-			return subscribers.Wait(delivered)
-		})
-		done = sample(turn)
-		done.Value, done.Extra = done.P50, map[string]float64{"append_p50_us": micros(bare.Latency.Quantile(0.50))}
-		return err
-	})
-	return done, err
-}
-
-func (h *harness) fanOut(s store) (done result.Sample, err error) {
-	const count, batch = 8, 100
-	topic, events := engine.MustTopic("bench"), bench.Events(batch, payloadBytes)
-	err = h.fresh(s, bench.Setup{Sync: engine.SyncNever, Keep: true}, func(log engine.EventLog) error {
-		if _, err := log.Append(context.Background(), topic, events[0]); err != nil {
-			return err
-		}
-		var missing atomic.Int64
-		all := make(chan struct{}, 1)
-		subscribers, err := bench.Subscribe(log, topic, count, func(engine.Record) {
-			if missing.Add(-1) == 0 {
-				all <- struct{}{}
-			}
-		})
-		if err != nil {
-			return err
-		}
-		defer subscribers.Stop()
-		run := func(batches int) (bench.CrowdResult, error) {
-			missing.Store(int64(count * batches * batch))
-			began := time.Now()
-			r, err := bench.Crowd(1, bench.Times(batches), func(int, int) error {
-				_, _, err := log.AppendBatch(context.Background(), topic, events)
-				return err
-			})
-			if err == nil {
-				err = subscribers.Wait(all)
-			}
-			r.Elapsed = time.Since(began)
-			return r, err
-		}
-		if _, err := run(1); err != nil { // until all subscribers are there
-			return err
-		}
-		turn, err := bench.Count(func() (bench.CrowdResult, error) { return run(max(1, h.events/10/batch)) })
-		done = each(sample(turn), batch*count)
-		done.Extra = map[string]float64{"appends_per_s": done.Value / count}
-		return err
-	})
-	return done, err
-}
-
-// load returns the directory of a closed log of h.events events in one topic.
-// It is made once for each store.
-func (h *harness) load(s store) (dir string, err error) {
-	if dir, ok := h.loaded[s.Name]; ok {
-		return dir, nil
-	}
-	dir, err = h.fill(s, h.events)
-	if err == nil {
-		h.loaded[s.Name] = dir
-	}
-	return dir, err
-}
-
-var loadTopic = engine.MustTopic("bench")
-
-func (h *harness) fill(s store, count int) (dir string, err error) {
-	if dir, err = os.MkdirTemp(h.dir, s.Name+"-loaded-*.tmp"); err != nil {
-		return "", err
-	}
-	err = h.in(s, dir, bench.Setup{Sync: engine.SyncNever, Keep: true}, func(log engine.EventLog) error {
-		events := bench.Events(batchEvents, payloadBytes)
-		for left := count; left > 0; left -= batchEvents {
-			if _, _, err := log.AppendBatch(context.Background(), loadTopic, events[:min(left, batchEvents)]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		h.remove(dir)
-	}
-	return dir, err
-}
-
-// removeLoaded takes away what load made.
-func (h *harness) removeLoaded() {
-	for _, dir := range h.loaded {
-		h.remove(dir)
-	}
-}
-
-// onLoaded runs body on the loaded log, opened.
-func (h *harness) onLoaded(s store, body func(log engine.EventLog) error) error {
-	dir, err := h.load(s)
-	if err != nil {
-		return err
-	}
-	return h.in(s, dir, bench.Setup{Keep: true}, body)
-}
-
-func (h *harness) scanDecoded(s store) (result.Sample, error) {
-	return h.scan(s, func(log engine.EventLog) (count int, err error) {
-		for _, err := range log.Read(context.Background(), loadTopic, engine.ReadOptions{}) {
-			if err != nil {
-				return count, err
-			}
-			count++
-		}
-		return count, nil
-	})
-}
-
-func (h *harness) scanRaw(s store) (result.Sample, error) {
-	return h.scan(s, func(log engine.EventLog) (count int, err error) {
-		for _, err := range log.(rawReader).ReadRaw(context.Background(), loadTopic, engine.ReadOptions{}) {
-			if err != nil {
-				return count, err
-			}
-			count++
-		}
-		return count, nil
-	})
-}
-
-// scan reads everything, as often as a turn has room for.
-func (h *harness) scan(s store, pass func(log engine.EventLog) (int, error)) (done result.Sample, err error) {
-	err = h.onLoaded(s, func(log engine.EventLog) error {
-		turn, err := bench.Count(func() (bench.CrowdResult, error) {
-			return bench.Crowd(1, bench.During(h.turn), func(int, int) error {
-				count, err := pass(log)
-				if err == nil && count != h.events {
-					err = fmt.Errorf("%s: read %d events, want %d", s.Name, count, h.events)
-				}
-				return err
-			})
-		})
-		done = each(sample(turn), h.events)
-		done.P50, done.P99, done.Latencies = 0, 0, nil // of a pass: the value says it
-		return err
-	})
-	return done, err
-}
-
-func (h *harness) seek(s store) (done result.Sample, err error) {
-	err = h.onLoaded(s, func(log engine.EventLog) error {
-		turn, err := bench.TakeTurn(1, h.turn, h.seekOp(log, h.events))
-		done = sample(turn)
-		return err
-	})
-	return done, err
-}
-
-// seekOp reads a few events from a place far from the last one.
-func (h *harness) seekOp(log engine.EventLog, events int) func(worker, turn int) error {
-	return func(_, turn int) error {
-		after := engine.EventID(turn * 7919 % max(1, events-seekEvents))
-		records, err := engine.ReadRange(context.Background(), log, loadTopic, after, seekEvents)
-		if err == nil && len(records) != min(seekEvents, events) {
-			err = fmt.Errorf("read %d events after %d, want %d", len(records), after, seekEvents)
-		}
-		return err
-	}
-}
-
-func (h *harness) open(s store) (done result.Sample, err error) {
-	dir, err := h.load(s)
-	if err != nil {
-		return done, err
-	}
-	times, err := h.openTimes(s, dir, h.events)
-	if err != nil {
-		return done, err
-	}
-	done.Value = millis(medianOf(times))
-	return done, nil
-}
-
-// openTimes opens a log as often as a turn has room for, three times at least.
-// Closing it is not counted.
-func (h *harness) openTimes(s store, dir string, events int) (times []time.Duration, err error) {
-	for began := time.Now(); len(times) < 3 || time.Since(began) < h.turn; {
-		start := time.Now()
-		err := h.in(s, dir, bench.Setup{Keep: true}, func(log engine.EventLog) error {
-			latest, _, err := log.Latest(context.Background(), loadTopic)
-			if err != nil {
-				return err
-			}
-			records, err := engine.ReadRange(context.Background(), log, loadTopic, 0, 1)
-			if err == nil && (len(records) != 1 || int(latest) != events) {
-				err = fmt.Errorf("%s: %d events after opening and latest %d, want 1 and %d", s.Name, len(records), latest, events)
-			}
-			times = append(times, time.Since(start))
-			return err
-		})
-		if err != nil {
-			return times, err
-		}
-	}
-	return times, nil
-}
-
-func medianOf(times []time.Duration) time.Duration {
-	slices.Sort(times)
-	return times[len(times)/2]
-}
-
-func (h *harness) compact(s store) (done result.Sample, err error) {
-	loaded, err := h.load(s)
-	if err != nil {
-		return done, err
-	}
-	dir, err := os.MkdirTemp(h.dir, s.Name+"-*.tmp")
-	if err != nil {
-		return done, err
-	}
-	defer h.remove(dir)
-	if err := os.CopyFS(dir, os.DirFS(loaded)); err != nil {
-		return done, err
-	}
-	if err := syncTree(dir); err != nil {
-		return done, err
-	}
-	before, err := bench.DiskUse(dir)
-	if err != nil {
-		return done, err
-	}
-	err = h.in(s, dir, bench.Setup{Keep: true}, func(log engine.EventLog) error {
-		spent, err := compactHalf(log, h.events)
-		done.Value = millis(spent)
-		return err
-	})
-	if err != nil {
-		return done, err
-	}
-	after, err := bench.DiskUse(dir)
-	done.Extra = map[string]float64{"bytes_before": float64(before.Allocated), "bytes_after_close": float64(after.Allocated)}
-	return done, err
-}
-
-func compactHalf(log engine.EventLog, events int) (time.Duration, error) {
-	began := time.Now()
-	report, err := log.Compact(context.Background(), loadTopic, engine.EventID(events/2))
-	spent := time.Since(began)
-	if err == nil && report.Removed != uint64(events/2) {
-		err = fmt.Errorf("compaction removed %d events, want %d", report.Removed, events/2)
-	}
-	return spent, err
-}
-
-// syncTree has a copy reach the disk before anything is measured on it.
-func syncTree(dir string) error {
-	return filepath.WalkDir(dir, func(name string, entry os.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		file, err := os.OpenFile(name, os.O_RDWR, 0)
-		if err != nil {
-			return err
-		}
-		return errors.Join(file.Sync(), file.Close())
-	})
-}
-
-const realisticEvents = 100_000
-
-func (h *harness) disk(s store) (done result.Sample, err error) {
-	if h.realistic == nil {
-		h.realistic = bench.RealisticEvents(min(realisticEvents, h.events))
-		for i := range h.realistic {
-			h.jsonBytes += float64(len(bench.AppendEnvelope(nil, &h.realistic[i])))
-		}
-		h.jsonBytes /= float64(len(h.realistic))
-	}
-	dir, err := os.MkdirTemp(h.dir, s.Name+"-*.tmp")
-	if err != nil {
-		return done, err
-	}
-	defer h.remove(dir)
-	err = h.in(s, dir, bench.Setup{Sync: engine.SyncNever, Keep: true}, func(log engine.EventLog) error {
-		topics := bench.Topics(10)
-		for i, from := 0, 0; from < len(h.realistic); i, from = i+1, from+batchEvents {
-			batch := h.realistic[from:min(from+batchEvents, len(h.realistic))]
-			if _, _, err := log.AppendBatch(context.Background(), topics[i%len(topics)], batch); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return done, err
-	}
-	used, err := bench.DiskUse(dir)
-	count := float64(len(h.realistic))
-	done.Value = float64(used.Allocated) / count
-	done.Extra = map[string]float64{"json_bytes": h.jsonBytes, "size_bytes": float64(used.Apparent) / count}
-	if used.WAL > 0 && s.module == seglogModule {
-		done.Extra["with_wal_bytes"] = done.Value
-		done.Value -= float64(used.WAL) / count
-	}
-	return done, err
-}
-
-// growth measures what must not grow with a log.
-func (h *harness) growth(s store, events int) (done result.Sample, err error) {
-	dir, err := h.fill(s, events)
-	if err != nil {
-		return done, err
-	}
-	defer h.remove(dir)
-	times, err := h.openTimes(s, dir, events)
-	if err != nil {
-		return done, err
-	}
-	done.Value, done.Extra = millis(medianOf(times)), map[string]float64{"events": float64(events)}
-	err = h.in(s, dir, bench.Setup{Keep: true}, func(log engine.EventLog) error {
-		turn, err := bench.TakeTurn(1, h.turn, h.seekOp(log, events))
-		if err != nil {
-			return err
-		}
-		done.Extra["seek_us"] = micros(turn.Latency.Quantile(0.50))
-		if peak, ok, err := peakMemory(func() error { return readAll(log, events) }); err != nil {
-			return err
-		} else if ok {
-			done.Extra["read_peak_bytes"] = peak
-		}
-		spent, err := compactHalf(log, events)
-		done.Extra["compact_ms"] = millis(spent)
-		return err
-	})
-	return done, err
-}
-
-func readAll(log engine.EventLog, events int) error {
-	count := 0
-	for _, err := range log.Read(context.Background(), loadTopic, engine.ReadOptions{}) {
-		if err != nil {
-			return err
-		}
-		count++
-	}
-	if count != events {
-		return fmt.Errorf("read %d events, want %d", count, events)
-	}
-	return nil
+// takesPart: a store may name its rows, and a row its stores.
+func (r row) takesPart(s store) bool {
+	return (s.rows == nil || named(s.rows, r.name)) && (r.stores == nil || slices.Contains(r.stores, s.Name))
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/seglog/seglog/bench"
@@ -20,22 +18,17 @@ type store struct {
 	module  string // whose version the run notes
 	durable bool   // with [engine.SyncAlways] an append that returned is on disk
 	note    string
-	// rows are the first words of the rows that it takes part in; nil: all. Some
-	// stores are another one with other settings, and differ in a few rows only.
+	// rows are the rows that it takes part in, or their first words; nil: all.
+	// Some stores are another one with other settings, and differ in a few rows
+	// only.
 	rows []string
-}
-
-func (s store) takesPart(row string) bool {
-	family, _, _ := strings.Cut(row, "/")
-	return s.rows == nil || slices.Contains(s.rows, family)
+	// loadOf is the store whose load it has in an open loop; nil: its own.
+	loadOf func() store
 }
 
 // stores returns all, in the order of the tables.
 func stores() []store {
-	return []store{
-		seglogStore(),
-		seglogZstdStore(),
-		limitStore(),
+	return append(ownStores(),
 		pebbleStore(),
 		bboltStore(),
 		badgerStore(),
@@ -48,7 +41,7 @@ func stores() []store {
 		sqliteStore(modernc, "NORMAL"),
 		sqliteStore(ncruces, "FULL"),
 		sqliteStore(ncruces, "NORMAL"),
-	}
+	)
 }
 
 // base refuses what a store does not offer. A driver embeds it and overrides

@@ -17,7 +17,7 @@ func printHead(r *result.Run) {
 		m.OS, m.Kernel, m.FileSystem, m.Go, r.Revision)
 	fmt.Printf("4 KiB written and synced: p50 %s µs, p99 %s µs\n", figure(m.SyncP50), figure(m.SyncP99))
 	fmt.Printf("medians of %d rounds of %s; ratio: to the limit, above 1 is better; spread: (max-min)/median; latencies in µs; "+
-		"allocs and cpu (µs): of the whole process, an event\n", r.Rounds, r.Turn)
+		"allocs and cpu (µs): of the whole process, an event; a peer far behind the best takes part in the first round only\n", r.Rounds, r.Turn)
 }
 
 // printRow prints the best first.
@@ -42,8 +42,8 @@ func printRow(r *result.Run, w *result.Row) {
 	if len(unoffered) > 0 {
 		fmt.Printf("not offered by %v\n", unoffered)
 	}
-	peer := w.Best(func(name string) bool { return isPeer(r.Store(name)) && (!w.Durable || r.Store(name).Durable) })
-	if ratio := w.Ratio("seglog", peer); !math.IsNaN(ratio) {
+	peer := bestPeer(r, w)
+	if ratio := w.Ratio(seglogName, peer); !math.IsNaN(ratio) {
 		fmt.Printf("seglog beside the best peer (%s): %s\n", peer, figure(ratio))
 	}
 }
@@ -55,10 +55,12 @@ func printEntry(r *result.Run, w *result.Row, e *result.Entry) {
 	}
 	if e.Error != "" {
 		fmt.Printf("%-18s failed: %s\n", name, e.Error)
+	}
+	if len(e.Samples) == 0 {
 		return
 	}
 	of := func(f func(result.Sample) float64) string { return figure(e.Median(f)) }
-	fmt.Printf("%-18s %12s %8s %7s %9s %9s %8s %8s", name, figure(e.Value()), figure(w.Ratio(e.Store, "limit")),
+	fmt.Printf("%-18s %12s %8s %7s %9s %9s %8s %8s", name, figure(e.Value()), figure(w.Ratio(e.Store, limitName)),
 		strconv.Itoa(int(math.Round(100*e.Spread())))+"%",
 		of(func(s result.Sample) float64 { return s.P50 }), of(func(s result.Sample) float64 { return s.P99 }),
 		of(func(s result.Sample) float64 { return s.Allocs }), of(func(s result.Sample) float64 { return s.CPU }))
@@ -68,7 +70,14 @@ func printEntry(r *result.Run, w *result.Row, e *result.Entry) {
 	fmt.Println()
 }
 
-func isPeer(s result.Store) bool { return s.Module != seglogModule }
+// bestPeer is the best of the other stores; in a durable row, of those that are
+// durable.
+func bestPeer(r *result.Run, w *result.Row) string {
+	return w.Best(func(name string) bool {
+		s := r.Store(name)
+		return s.Module != seglogModule && (!w.Durable || s.Durable)
+	})
+}
 
 func orLast(v, last float64) float64 {
 	if math.IsNaN(v) {
