@@ -23,6 +23,7 @@ type options struct {
 	rounds, events, growth int
 	dir, out               string
 	resume, list           bool
+	targets, markdown      bool
 }
 
 func main() {
@@ -36,6 +37,8 @@ func main() {
 	flag.StringVar(&o.dir, "dir", ".", "directory on a real disk in which the stores are made")
 	flag.StringVar(&o.out, "out", "run.json", "file to which the run is written, after every row")
 	flag.BoolVar(&o.resume, "resume", false, "keep the rows that the file has, and run those that it lacks")
+	flag.BoolVar(&o.targets, "targets", false, "print which targets the run in the file reaches, and stop")
+	flag.BoolVar(&o.markdown, "markdown", false, "with -targets: as a Markdown table")
 	flag.BoolVar(&o.list, "list", false, "list the rows and the stores, and stop")
 	flag.Parse()
 	asked, err := child()
@@ -49,6 +52,13 @@ func main() {
 }
 
 func run(o options) (err error) {
+	if o.targets {
+		done, err := result.Read(o.out)
+		if err == nil {
+			printTargets(os.Stdout, done, o.markdown)
+		}
+		return err
+	}
 	chosen, err := chooseStores(o.stores)
 	if err != nil {
 		return err
@@ -96,7 +106,8 @@ func run(o options) (err error) {
 			return err
 		}
 	}
-	fmt.Printf("\n%.0f seconds\n", done.Seconds)
+	fmt.Printf("\n%.0f seconds\n\n", done.Seconds)
+	printTargets(os.Stdout, done, false)
 	return errors.Join(failures...)
 }
 
