@@ -18,7 +18,7 @@ var charts = []struct {
 		return throughput(run, rows, "Durable appends against appenders", "appenders, each waiting for its append (one topic)")
 	}},
 	{"throughput-topics", func(run *result.Run) string {
-		rows := rowsFor(run, "append/appenders=64/topics=%d", 1, 100, 1000)
+		rows := rowsFor(run, "append/appenders=64/topics=%d", 1, 100, 1000, 100_000)
 		return throughput(run, rows, "Durable appends against topics", "topics that 64 appenders share")
 	}},
 	{"throughput-payload", func(run *result.Run) string {
@@ -31,6 +31,12 @@ var charts = []struct {
 	{"latency-64", func(run *result.Run) string {
 		return latency(run, "append/appenders=64/topics=1", "Latency of durable appends, 64 appenders")
 	}},
+	{"latency-checkpoints", func(run *result.Run) string {
+		return latency(run, "checkpoints/topics=1", "Latency of durable appends while checkpoints run, 64 appenders")
+	}},
+	{"latency-openloop-10", openLoop(10)},
+	{"latency-openloop-50", openLoop(50)},
+	{"latency-openloop-90", openLoop(90)},
 	{"growth", growth},
 	{"disk", disk},
 }
@@ -57,7 +63,8 @@ const own = "seglog"
 // dashed.
 func styleOf(run *result.Run, name string) style {
 	colors := map[string]string{
-		own: "#1864ab", own + "-zstd": "#4dabf7", "limit": "#212529",
+		own: "#1864ab", own + "-zstd": "#4dabf7", own + "-plain": "#4dabf7", own + "-nogather": "#4dabf7",
+		own + "-file": "#63e6be", own + "-sqlite": "#b197fc", "limit": "#212529",
 		"pebble": "#e8590c", "bbolt": "#2f9e44", "badger": "#9c36b5", "raftwal": "#c2255c", "tidwall": "#0c8599",
 		"jsonl": "#868e96", "nats": "#f08c00", "nats-default": "#f08c00",
 		"modernc-full": "#5f3dc4", "modernc-normal": "#5f3dc4", "ncruces-full": "#a0522d", "ncruces-normal": "#a0522d",
@@ -154,6 +161,13 @@ func (a *axis) ticksAt(rows []numbered) {
 	}
 }
 
+func openLoop(percent int) func(run *result.Run) string {
+	return func(run *result.Run) string {
+		return latency(run, fmt.Sprintf("openloop/load=%d", percent),
+			fmt.Sprintf("Latency of durable appends that arrive at %d %% of the rate of 64 appenders to the same store", percent))
+	}
+}
+
 // latency draws quantiles on an axis that gives each further nine the same
 // room.
 func latency(run *result.Run, rowName, title string) string {
@@ -198,7 +212,7 @@ func latency(run *result.Run, rowName, title string) string {
 
 // growth is four small charts of what must not grow with a log.
 func growth(run *result.Run) string {
-	rows := rowsFor(run, "growth/events=%d", 10_000, 100_000, 1_000_000, 10_000_000)
+	rows := rowsFor(run, "growth/events=%d", 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 	if len(rows) < 2 {
 		return ""
 	}

@@ -35,11 +35,16 @@ func sampleRun() *result.Run {
 		row(fmt.Sprintf("append/appenders=%d/topics=1", n), 5000*float64(n))
 	}
 	row("append/appenders=64/topics=1000", 9000)
+	row("append/appenders=64/topics=100000", 8000)
+	row("checkpoints/topics=1", 300)
+	for _, percent := range []int{10, 50, 90} {
+		row(fmt.Sprintf("openloop/load=%d", percent), 200)
+	}
 	row("payload/bytes=64", 9000)
 	row("payload/bytes=16384", 900)
 	row("disk", 500)
 	row("growth/events=10000", 1)
-	row("growth/events=10000000", 1.5)
+	row("growth/events=100000000", 1.5)
 	return run
 }
 
