@@ -35,7 +35,7 @@ func natsDefaultStore() store {
 	s.Store = bench.Store{Name: "nats-default", Open: openNATS(false)}
 	s.durable = false
 	s.note = "as nats with the default sync_interval of two minutes: acknowledged events are not on disk"
-	s.rows = []string{"append", "batch", "payload", "openloop", "deliver"}
+	s.rows = []string{"append", "batch", "payload", "deliver"}
 	return s
 }
 

@@ -46,7 +46,7 @@ func sqliteStore(driver sqliteDriver, synchronous string) store {
 		note:    "WAL mode, one connection, an immediate transaction for each append or batch, synchronous=" + synchronous,
 	}
 	if s.durable {
-		s.rows = []string{"append", "batch", "payload", "openloop", "ack"} // the others are those of NORMAL
+		s.rows = []string{"append", "batch", "payload", "ack"} // the others are those of NORMAL
 	} else {
 		s.note += ": a commit is not on disk when it returns"
 	}
