@@ -105,7 +105,7 @@ func rows(growthMost int) []row {
 			continue
 		}
 		r := row{
-			name: growthName(events), title: fmt.Sprintf("open a log of %d events", events), unit: "ms", lowerIsBetter: true, stores: ownOnly,
+			name: growthName(events), title: fmt.Sprintf("open a log of %d events and read the first", events), unit: "ms", lowerIsBetter: true, stores: ownOnly,
 			turn: func(h *harness, s store) (result.Sample, error) { return h.growth(s, events) },
 		}
 		if events > 1_000_000 {

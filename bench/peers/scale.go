@@ -18,7 +18,7 @@ func (h *harness) growth(s store, events int) (done result.Sample, err error) {
 		return done, err
 	}
 	defer h.remove(dir)
-	times, err := h.openTimes(s, dir, events)
+	times, calls, err := h.openTimes(s, dir, events)
 	if err != nil {
 		return done, err
 	}
@@ -27,7 +27,7 @@ func (h *harness) growth(s store, events int) (done result.Sample, err error) {
 		return done, err
 	}
 	done.Value, done.Extra = millis(medianOf(times)), map[string]float64{
-		"events": float64(events), "bytes_before": float64(used.Allocated - used.WAL),
+		"events": float64(events), extraOpenCall: millis(medianOf(calls)), "bytes_before": float64(used.Allocated - used.WAL),
 	}
 	err = h.in(s, dir, bench.Setup{Keep: true}, func(log engine.EventLog) error {
 		turn, err := bench.TakeTurn(1, h.turn, h.seekOp(log, events))

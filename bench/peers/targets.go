@@ -111,7 +111,7 @@ func targets() (all []target) {
 	most(rowDisk, "disk", 300, "bytes a realistic event", median(seglogName, value))
 	most(rowRest, "memory at rest, 1,000 topics", 64, "MiB", median(seglogName, value))
 	for _, events := range []int{1_000_000, 100_000_000} {
-		most(growthName(events), fmt.Sprintf("open %d M events", events/1e6), 1, "ms", median(seglogName, value))
+		most(growthName(events), fmt.Sprintf("open %d M events", events/1e6), 1, "ms", median(seglogName, func(s result.Sample) float64 { return extra(s, extraOpenCall) }))
 		most(growthName(events), fmt.Sprintf("compact half of %d M events", events/1e6), 5, "ms", median(seglogName, func(s result.Sample) float64 { return extra(s, extraCompact) }))
 		most(growthName(events), fmt.Sprintf("disk free after compacting %d M events", events/1e6), 1000, "ms", median(seglogName, func(s result.Sample) float64 { return extra(s, extraFreed) }))
 	}
