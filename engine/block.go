@@ -68,7 +68,7 @@ type eventIter struct {
 	last      uint64 // id
 	positions []byte // deltas; nil in a chunk
 	dense     bool   // positions are consecutive
-	trusted   bool   // checks are left to who delivers the events
+	trusted   bool   // the events were verified, or are by who delivers them
 	rest      []byte
 	encoded   []byte // the event that next returned
 }
@@ -107,6 +107,24 @@ func (it *eventIter) next(r *RawRecord) error {
 	it.encoded = it.rest[:len(it.rest)-len(rest)]
 	it.rest = rest
 	return it.step()
+}
+
+// verify goes to the end, and verifies each event that it passes.
+func (it *eventIter) verify() error {
+	for it.more() {
+		check, body, rest, err := splitEvent(it.rest)
+		if err == nil {
+			err = verifyEvent(check, body, it.place, it.id, it.position)
+		}
+		if err == nil {
+			it.rest = rest
+			err = it.step()
+		}
+		if err != nil {
+			return fmt.Errorf("event %d: %w", it.id, err)
+		}
+	}
+	return nil
 }
 
 // skipTo moves on to the event with the given id without reading those before.

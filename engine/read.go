@@ -22,13 +22,12 @@ type reader struct {
 	next  uint64 // id of the event to deliver next
 	until uint64 // id of the last event that may be asked for
 
-	it      eventIter
-	chunks  []chunk // of the tail, behind what it is at
-	buf     *segment.Buffer
-	scratch segment.Identity
-	from    source // of it
-	ahead   readAhead
-	streak  int // blocks read one after another
+	it     eventIter
+	from   source  // of it
+	chunks []chunk // of the tail, behind what it is at
+	buf    *segment.Buffer
+	ahead  readAhead
+	streak int // blocks read one after another
 }
 
 // blockBuffers are for readers that read a block.
@@ -43,7 +42,7 @@ func (r *reader) leave() {
 
 // release gives back what the reader holds. It may be used again.
 func (r *reader) release() {
-	r.ahead.drop()
+	r.ahead.drop(r.e.files)
 	if r.buf != nil && r.buf.Cap() <= roomBytesMax {
 		blockBuffers.Put(r.buf)
 	}
@@ -53,8 +52,15 @@ func (r *reader) release() {
 
 // source says where a reader's present events come from, for errors.
 type source struct {
-	file   string // empty: memory
+	file   segment.Identity // zero: memory
 	offset int64
+}
+
+func (s *source) name() string {
+	if s.file.ID == 0 {
+		return ""
+	}
+	return segment.FileName(s.file)
 }
 
 // read delivers the event r.next, which the caller knows to be there or to have
@@ -66,18 +72,23 @@ func (r *reader) read(raw *RawRecord) error {
 		}
 	}
 	if err := r.it.next(raw); err != nil {
-		bad := &CorruptError{
-			Topic: r.t.name.name, File: r.from.file, Offset: r.from.offset,
-			FirstID: EventID(r.next), LastID: EventID(r.next), Reason: err.Error(),
-		}
-		if r.from.file == "" {
-			bad.File, bad.Reason = "(memory)", "in memory: "+bad.Reason
-		}
-		r.it = eventIter{id: 1}
-		return bad
+		return r.damaged(err)
 	}
 	r.next++
 	return nil
+}
+
+// damaged reports the event r.next, whose bytes are not as they were written.
+func (r *reader) damaged(err error) error {
+	bad := &CorruptError{
+		Topic: r.t.name.name, File: r.from.name(), Offset: r.from.offset,
+		FirstID: EventID(r.next), LastID: EventID(r.next), Reason: err.Error(),
+	}
+	if bad.File == "" {
+		bad.File, bad.Reason = "(memory)", "in memory: "+bad.Reason
+	}
+	r.it = eventIter{id: 1}
+	return bad
 }
 
 // fill finds the block or chunk with the event r.next. A checkpoint may have
@@ -143,7 +154,7 @@ func (r *reader) fillFrom(tail *tail, v *diskView) error {
 		return r.missing(r.next, "neither on disk nor in memory")
 	}
 	r.from, r.streak = source{}, 0
-	r.ahead.drop()
+	r.ahead.drop(r.e.files)
 	r.it = chunkIter(r.t.place, &chunks[i])
 	r.chunks = chunks[i+1:]
 	return r.it.skipTo(r.next)
@@ -155,7 +166,7 @@ func (r *reader) missing(id uint64, why string) error {
 	if low := r.t.low.Load(); id < low {
 		return &CompactedError{First: EventID(low)}
 	}
-	return &CorruptError{Topic: r.t.name.name, File: r.from.file, FirstID: EventID(id), LastID: EventID(id), Reason: why}
+	return &CorruptError{Topic: r.t.name.name, File: r.from.name(), FirstID: EventID(id), LastID: EventID(id), Reason: why}
 }
 
 // gapAt returns the gap that holds id; nil: none.
@@ -210,15 +221,19 @@ func (r *reader) fillFromAhead(v *diskView) (bool, error) {
 	if r.streak++; r.streak <= aheadAfter || r.e.env.Inline {
 		return false, nil
 	}
-	run, b, raw := r.ahead.take(r.next)
+	run, b, raw := r.ahead.take(r.e.files, r.next)
 	if run == nil {
 		r.ahead.extend(r, v, r.next, min(r.until, v.last))
-		if run, b, raw = r.ahead.take(r.next); run == nil {
+		if run, b, raw = r.ahead.take(r.e.files, r.next); run == nil {
 			return false, nil
 		}
 	}
 	r.ahead.extend(r, v, run.blocks[len(run.blocks)-1].Last+1, min(r.until, v.last))
-	return true, r.enter(run.id, *b, raw)
+	if err := r.enter(run.id, b, raw); err != nil {
+		return true, err
+	}
+	r.it.trusted = true // the run's events were verified with its blocks
+	return true, nil
 }
 
 func (m *topicMeta) segment(id uint64) *segmentMeta {
@@ -238,21 +253,18 @@ func (r *reader) fillFromBlock(id segment.Identity, b segment.Block) error {
 	if err != nil {
 		return r.e.readError(r.t, id, r.next, b.Last, err)
 	}
-	return r.enter(id, b, raw)
+	return r.enter(id, &b, raw)
 }
 
 // enter goes to the event r.next in a block whose raw bytes verified.
-func (r *reader) enter(id segment.Identity, b segment.Block, raw []byte) (err error) {
-	if id != r.scratch {
-		r.from.file, r.scratch = segment.FileName(id), id
-	}
-	r.from.offset = b.Offset
+func (r *reader) enter(id segment.Identity, b *segment.Block, raw []byte) (err error) {
+	r.from = source{id, b.Offset}
 	r.it, err = blockIter(r.t.place, b.First, b.Last, b.FirstPosition, raw)
 	if err == nil {
 		err = r.it.skipTo(r.next)
 	}
 	if err != nil {
-		return r.e.readError(r.t, id, r.next, b.Last, &CorruptError{File: r.from.file, Offset: b.Offset, Reason: err.Error()})
+		return r.e.readError(r.t, id, r.next, b.Last, &CorruptError{File: r.from.name(), Offset: b.Offset, Reason: err.Error()})
 	}
 	r.chunks = nil
 	return nil
@@ -279,16 +291,9 @@ func (r *reader) expand(v *diskView, n index.Entry) error {
 	return nil
 }
 
-// scan is one bounded read.
-type scan struct {
-	reader
-	end   uint64 // id of the last event
-	limit int
-}
-
-// newScan fixes the bounds of a read: what is visible now. A nil scan: there
-// is nothing to read.
-func (e *Engine) newScan(ctx context.Context, topic Topic, opts ReadOptions) (*scan, error) {
+// newReader fixes the bounds of a read: what is visible now. A nil reader:
+// there is nothing to read.
+func (e *Engine) newReader(ctx context.Context, topic Topic, opts ReadOptions) (*reader, error) {
 	if err := e.readyFor(ctx, topic); err != nil {
 		return nil, err
 	}
@@ -300,33 +305,11 @@ func (e *Engine) newScan(ctx context.Context, topic Topic, opts ReadOptions) (*s
 	if t == nil || uint64(opts.After) == math.MaxUint64 {
 		return nil, nil
 	}
-	s := &scan{reader: reader{e: e, t: t}, end: t.visibleLatest(visible), limit: opts.Limit}
-	s.next = max(uint64(opts.After)+1, t.low.Load())
-	if s.limit == 0 {
-		s.limit = math.MaxInt
+	r := &reader{e: e, t: t, next: max(uint64(opts.After)+1, t.low.Load()), until: t.visibleLatest(visible)}
+	if n := uint64(opts.Limit); n > 0 && r.next <= r.until && n <= r.until-r.next {
+		r.until = r.next + n - 1
 	}
-	s.until = s.end
-	if uint64(s.limit) < s.end && s.next < s.end-uint64(s.limit) {
-		s.until = s.next + uint64(s.limit)
-	}
-	return s, nil
-}
-
-// step reads the next event of the scan into raw; false: the scan is over.
-func (s *scan) step(ctx context.Context, raw *RawRecord) (bool, error) {
-	if s.next > s.end || s.limit == 0 {
-		return false, nil
-	}
-	if !s.it.more() { // once a block or chunk
-		if err := s.e.ready(ctx); err != nil {
-			return false, err
-		}
-	}
-	if err := s.read(raw); err != nil {
-		return false, err
-	}
-	s.limit--
-	return true, nil
+	return r, nil
 }
 
 // Read implements [EventLog]. Memory does not grow with the range: a block is
@@ -351,30 +334,38 @@ func (e *Engine) Read(ctx context.Context, topic Topic, opts ReadOptions) iter.S
 // is not parsed.
 func (e *Engine) ReadRaw(ctx context.Context, topic Topic, opts ReadOptions) iter.Seq2[RawRecord, error] {
 	return func(yield func(RawRecord, error) bool) {
-		s, err := e.newScan(ctx, topic, opts)
+		r, err := e.newReader(ctx, topic, opts)
 		if err != nil {
 			yield(RawRecord{}, fmt.Errorf("read topic %s: %w", topic, err))
 			return
 		}
-		if s == nil {
+		if r == nil {
 			return
 		}
-		done := s.leave // also where the caller's loop panics
-		defer func() { done() }()
+		over := false
+		defer func() { // also where the caller's loop panics
+			if over {
+				r.release()
+			} else {
+				r.leave()
+			}
+		}()
 		var raw RawRecord
-		for {
-			ok, err := s.step(ctx, &raw)
+		for r.next <= r.until {
+			if !r.it.more() { // once a block or chunk
+				err = e.ready(ctx)
+			}
+			if err == nil {
+				err = r.read(&raw)
+			}
 			if err != nil {
 				yield(RawRecord{}, fmt.Errorf("read topic %s: %w", topic, err))
-				return
-			}
-			if !ok {
-				done = s.release
 				return
 			}
 			if !yield(raw, nil) {
 				return
 			}
 		}
+		over = true
 	}
 }

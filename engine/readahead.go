@@ -1,20 +1,21 @@
 package engine
 
 import (
-	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/seglog/seglog/index"
 	"github.com/seglog/seglog/segment"
 )
 
 // readAhead has the blocks behind a reader read, verified and decompressed by
-// other goroutines, in runs. It is a guess that can only save time: a run is
-// used where it is just what the reader wants next, and where anything is wrong
-// with one the reader reads for itself, and finds out what.
+// other goroutines, in runs; where the reader catches up with them it lends a
+// hand. It is a guess that can only save time: a run is used where it is just
+// what the reader wants next, and where anything is wrong with one the reader
+// reads for itself, and finds out what.
 type readAhead struct {
-	runs  []*blockRun // under way or done, in id order
+	runs  []*blockRun // waiting, under way or done, in id order
 	next  uint64      // id of the event that the next run begins with
 	taken *blockRun   // the reader is in it
 	at    int         // the block of taken that comes next
@@ -22,34 +23,39 @@ type readAhead struct {
 
 // blockRun is a few blocks that stand in a file one behind the other.
 type blockRun struct {
+	place
 	id     segment.Identity
 	blocks []segment.Block
-	buf    segment.RunBuffer
-	raws   [][]byte
-	err    error
-	done   chan struct{}
+	file   *openFile
+
+	// begun is set by who reads the run: its goroutine, or a reader that cannot
+	// wait for that. A goroutine that comes late may find the run used again,
+	// and read it then: all that it needs is here.
+	begun atomic.Bool
+	buf   segment.RunBuffer
+	raws  [][]byte
+	err   error
+	done  chan struct{} // has room for one: it says that raws and err are set
 }
 
 const (
 	// aheadAfter is how many blocks are read one after another before there is
 	// any reading ahead: short reads go without.
 	aheadAfter = 3
-	// runStoredBytes and runRawBytes bound a run of more than one block.
-	runStoredBytes = 32 << 10
-	runRawBytes    = 64 << 10
+	// aheadRuns is how many runs wait, are under way or done at most, beside the
+	// one that the reader is in.
+	aheadRuns = 5
+	// runBytes bounds a run of more than one block, decompressed.
+	runBytes = 32 << 10
 	// aheadBlockBytes is the largest block that is read ahead.
 	aheadBlockBytes = 256 << 10
 )
 
-// aheadRuns is how many runs are under way at most: one for each processor,
-// within reason, beside the one that the reader is in.
-var aheadRuns = min(runtime.GOMAXPROCS(0), 4)
-
-var runPool = sync.Pool{New: func() any { return &blockRun{} }}
+var runPool = sync.Pool{New: func() any { return &blockRun{done: make(chan struct{}, 1)} }}
 
 // take returns the block with the event id if it was read ahead. What else was
 // read ahead is of no use then, and dropped.
-func (a *readAhead) take(id uint64) (run *blockRun, block *segment.Block, raw []byte) {
+func (a *readAhead) take(files *fileCache, id uint64) (run *blockRun, block *segment.Block, raw []byte) {
 	if t := a.taken; t != nil {
 		if a.at < len(t.blocks) && t.blocks[a.at].First <= id && id <= t.blocks[a.at].Last {
 			a.at++
@@ -63,22 +69,28 @@ func (a *readAhead) take(id uint64) (run *blockRun, block *segment.Block, raw []
 	}
 	t := a.runs[0]
 	if first := &t.blocks[0]; id < first.First || first.Last < id {
-		a.drop()
+		a.drop(files)
 		return nil, nil, nil
 	}
+	t.read(files) // unless it is under way or done
 	<-t.done
-	if t.err != nil {
-		a.drop()
-		return nil, nil, nil
-	}
 	a.runs = slices.Delete(a.runs, 0, 1)
 	a.taken, a.at = t, 1
+	if t.err != nil {
+		a.drop(files)
+		return nil, nil, nil
+	}
 	return t, &t.blocks[0], t.raws[0]
 }
 
-// drop forgets all runs. Their goroutines end by themselves.
-func (a *readAhead) drop() {
+// drop forgets all runs. Those that somebody reads just now are left to him.
+func (a *readAhead) drop(files *fileCache) {
 	for _, run := range a.runs {
+		if run.begun.CompareAndSwap(false, true) {
+			files.release(run.file)
+			run.recycle()
+			continue
+		}
 		select {
 		case <-run.done:
 			run.recycle()
@@ -94,7 +106,7 @@ func (a *readAhead) drop() {
 
 // recycle gives back the buffers, which nobody looks at any more.
 func (run *blockRun) recycle() {
-	run.blocks, run.raws, run.err, run.done = run.blocks[:0], nil, nil, nil
+	run.blocks, run.raws, run.err, run.file = run.blocks[:0], nil, nil, nil
 	runPool.Put(run)
 }
 
@@ -114,15 +126,31 @@ func (a *readAhead) extend(r *reader, v *diskView, from, until uint64) {
 			run.recycle()
 			return
 		}
-		run.done = make(chan struct{})
-		go func() {
-			run.raws, run.err = f.reader.ReadRun(run.blocks, &run.buf)
-			close(run.done)
-			r.e.files.release(f) // for which closing the log waits
-		}()
+		run.file = f
+		run.begun.Store(false)
+		go run.read(r.e.files)
 		a.runs = append(a.runs, run)
 		a.next = run.blocks[len(run.blocks)-1].Last + 1
 	}
+}
+
+// read reads the run, unless somebody else does, and verifies all of it, down
+// to the single events: so that this, too, is done ahead.
+func (run *blockRun) read(files *fileCache) {
+	if !run.begun.CompareAndSwap(false, true) {
+		return
+	}
+	run.raws, run.err = run.file.reader.ReadRun(run.blocks, &run.buf)
+	for i := 0; i < len(run.blocks) && run.err == nil; i++ {
+		b := &run.blocks[i]
+		it, err := blockIter(run.place, b.First, b.Last, b.FirstPosition, run.raws[i])
+		if err == nil {
+			err = it.verify()
+		}
+		run.err = err
+	}
+	files.release(run.file) // for which closing the log waits
+	run.done <- struct{}{}
 }
 
 // nextRun collects the blocks of a run from the event id on; nil where the
@@ -131,7 +159,7 @@ func (r *reader) nextRun(v *diskView, id, until uint64) *blockRun {
 	run := runPool.Get().(*blockRun)
 	run.blocks = run.blocks[:0]
 	var segmentID uint64
-	var stored, raw int64
+	var raw int64
 	v.index.Snapshot().Ascend(id, func(n index.Entry) bool {
 		b := entryBlock(r.t.place, &n)
 		if n.Span || lostBlock(b) || n.First > until || b.Raw > aheadBlockBytes {
@@ -140,15 +168,14 @@ func (r *reader) nextRun(v *diskView, id, until uint64) *blockRun {
 		if k := len(run.blocks); k > 0 {
 			prev := &run.blocks[k-1]
 			gap := b.Offset - prev.Offset - int64(prev.Stored)
-			stored, raw = stored+int64(b.Stored), raw+int64(b.Raw)
-			if n.Segment != segmentID || n.First != prev.Last+1 || gap < 0 || gap > segment.PageBytes ||
-				stored > runStoredBytes || raw > runRawBytes {
+			raw += int64(b.Raw)
+			if n.Segment != segmentID || n.First != prev.Last+1 || gap < 0 || gap > segment.PageBytes || raw > runBytes {
 				return false
 			}
 		} else if n.First > id {
 			return false
 		} else {
-			segmentID, stored, raw = n.Segment, int64(b.Stored), int64(b.Raw)
+			segmentID, raw = n.Segment, int64(b.Raw)
 		}
 		run.blocks = append(run.blocks, b)
 		return true
@@ -161,7 +188,7 @@ func (r *reader) nextRun(v *diskView, id, until uint64) *blockRun {
 		run.recycle()
 		return nil
 	}
-	run.id = m.id
+	run.place, run.id = r.t.place, m.id
 	run.id.UUID = r.e.uuid
 	return run
 }
