@@ -102,7 +102,8 @@ func abbreviate(b []byte) string {
 
 // Record is an event as it is read. It belongs to the caller: it stays valid
 // and unchanged, and writing into it reaches neither the log nor any other
-// reader.
+// reader. Who keeps few of many records had better clone their payloads: up to
+// 4 KiB of small ones, read one after another, are one allocation.
 type Record struct {
 	ID    EventID `json:"id"`
 	Topic Topic   `json:"topic"`

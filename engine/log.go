@@ -176,6 +176,9 @@ func ReadRange(ctx context.Context, log EventLog, topic Topic, after EventID, li
 		if err != nil {
 			return records, err
 		}
+		if records == nil {
+			records = make([]Record, 0, min(limit, 16))
+		}
 		records = append(records, r)
 	}
 	return records, nil

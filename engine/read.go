@@ -317,14 +317,11 @@ func (e *Engine) newReader(ctx context.Context, topic Topic, opts ReadOptions) (
 func (e *Engine) Read(ctx context.Context, topic Topic, opts ReadOptions) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		var own owner
-		for raw, err := range e.ReadRaw(ctx, topic, opts) {
-			if err != nil {
-				yield(Record{}, err)
-				return
-			}
-			if !yield(own.own(topic, &raw), nil) {
-				return
-			}
+		err := e.read(ctx, topic, opts, func(raw *RawRecord, left uint64) bool {
+			return yield(own.own(topic, raw, left), nil)
+		})
+		if err != nil {
+			yield(Record{}, err)
 		}
 	}
 }
@@ -334,38 +331,40 @@ func (e *Engine) Read(ctx context.Context, topic Topic, opts ReadOptions) iter.S
 // is not parsed.
 func (e *Engine) ReadRaw(ctx context.Context, topic Topic, opts ReadOptions) iter.Seq2[RawRecord, error] {
 	return func(yield func(RawRecord, error) bool) {
-		r, err := e.newReader(ctx, topic, opts)
+		err := e.read(ctx, topic, opts, func(raw *RawRecord, _ uint64) bool { return yield(*raw, nil) })
 		if err != nil {
-			yield(RawRecord{}, fmt.Errorf("read topic %s: %w", topic, err))
-			return
+			yield(RawRecord{}, err)
 		}
-		if r == nil {
-			return
-		}
-		over := false
-		defer func() { // also where the caller's loop panics
-			if over {
-				r.release()
-			} else {
-				r.leave()
-			}
-		}()
-		var raw RawRecord
-		for r.next <= r.until {
-			if !r.it.more() { // once a block or chunk
-				err = e.ready(ctx)
-			}
-			if err == nil {
-				err = r.read(&raw)
-			}
-			if err != nil {
-				yield(RawRecord{}, fmt.Errorf("read topic %s: %w", topic, err))
-				return
-			}
-			if !yield(raw, nil) {
-				return
-			}
-		}
-		over = true
 	}
+}
+
+// read calls yield for each event, with the number of those that are left to be
+// read behind it, until yield returns false.
+func (e *Engine) read(ctx context.Context, topic Topic, opts ReadOptions, yield func(raw *RawRecord, left uint64) bool) error {
+	r, err := e.newReader(ctx, topic, opts)
+	if err != nil {
+		return fmt.Errorf("read topic %s: %w", topic, err)
+	}
+	if r == nil {
+		return nil
+	}
+	done := r.leave // also where the caller's loop panics
+	defer func() { done() }()
+	var raw RawRecord
+	for r.next <= r.until {
+		if !r.it.more() { // once a block or chunk
+			err = e.ready(ctx)
+		}
+		if err == nil {
+			err = r.read(&raw)
+		}
+		if err != nil {
+			return fmt.Errorf("read topic %s: %w", topic, err)
+		}
+		if !yield(&raw, r.until+1-r.next) {
+			return nil
+		}
+	}
+	done = r.release
+	return nil
 }

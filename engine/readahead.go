@@ -83,7 +83,7 @@ func (a *readAhead) take(files *fileCache, id uint64) (run *blockRun, block *seg
 	return t, &t.blocks[0], t.raws[0]
 }
 
-// drop forgets all runs. Those that somebody reads just now are left to him.
+// drop forgets all runs. One that is under way is left to who reads it.
 func (a *readAhead) drop(files *fileCache) {
 	for _, run := range a.runs {
 		if run.begun.CompareAndSwap(false, true) {

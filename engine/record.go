@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -263,23 +262,57 @@ func (r *RawRecord) SetHeaders(headers map[string]string) {
 // last kind, since most events of a topic share a few.
 type owner struct {
 	kind string
+	room []byte // for payloads of the next records
 }
 
-func (o *owner) own(topic Topic, r *RawRecord) Record {
+// sharedRoomBytes is the most that small payloads share an allocation of. Who
+// keeps one of them keeps all of it.
+const sharedRoomBytes = 4 << 10
+
+// own copies r, behind which left records may follow.
+func (o *owner) own(topic Topic, r *RawRecord, left uint64) Record {
 	if o.kind != string(r.Kind) {
 		o.kind = string(r.Kind)
 	}
-	headers := map[string]string{}
-	r.Headers(func(k, v []byte) bool {
-		headers[string(k)] = string(v)
-		return true
-	})
-	payload := make(json.RawMessage, len(r.Payload))
-	copy(payload, r.Payload)
+	n := len(r.Payload)
+	if n > cap(o.room)-len(o.room) {
+		if n > sharedRoomBytes/4 {
+			return o.record(topic, r, slices.Clone(r.Payload))
+		}
+		o.room = make([]byte, 0, n*int(min(left+1, uint64(sharedRoomBytes/n))))
+	}
+	at := len(o.room)
+	o.room = append(o.room, r.Payload...)
+	return o.record(topic, r, o.room[at:at+n:at+n])
+}
+
+func (o *owner) record(topic Topic, r *RawRecord, payload []byte) Record {
 	return Record{
 		ID: r.ID, Topic: topic, Position: r.Position,
-		Event: Event{Kind: o.kind, Payload: payload, Headers: headers, OccurredAtMS: r.OccurredAtMS},
+		Event: Event{Kind: o.kind, Payload: payload, Headers: r.ownHeaders(), OccurredAtMS: r.OccurredAtMS},
 	}
+}
+
+// ownHeaders copies the headers into a map, and one string for all of them.
+func (r *RawRecord) ownHeaders() map[string]string {
+	if len(r.headers) == 0 {
+		return map[string]string{}
+	}
+	text := string(r.headers)
+	count, n := binary.Uvarint(r.headers)
+	rest := r.headers[n:]
+	next := func() string {
+		var field []byte
+		field, rest, _ = cutBytes(rest) // checked by cutHeaders
+		end := len(text) - len(rest)
+		return text[end-len(field) : end]
+	}
+	headers := make(map[string]string, count)
+	for range count {
+		key := next()
+		headers[key] = next()
+	}
+	return headers
 }
 
 // A WAL frame's payload is a sequence of records (see FORMAT.md):

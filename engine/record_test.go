@@ -3,8 +3,10 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/seglog/seglog/wal"
@@ -40,7 +42,7 @@ func TestEventRoundTrip(t *testing.T) {
 		if err := it.next(&raw); err != nil {
 			t.Fatal(err)
 		}
-		got := own.own(MustTopic("t"), &raw)
+		got := own.own(MustTopic("t"), &raw, 0)
 		if got.ID != EventID(5+i) || got.Position != uint64(90+i) {
 			t.Errorf("event %d: id %d, position %d", i, got.ID, got.Position)
 		}
@@ -160,7 +162,7 @@ func FuzzEvent(f *testing.F) {
 			return
 		}
 		var own owner
-		r := own.own(MustTopic("t"), &raw)
+		r := own.own(MustTopic("t"), &raw, 0)
 		again := appendEvent(nil, &r.Event, bodyOf(&r.Event))
 		_, body2, rest, err := splitEvent(again)
 		var raw2 RawRecord
@@ -196,4 +198,23 @@ func FuzzFrame(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Payloads of one allocation do not reach into one another.
+func TestOwnedPayloadsAreApart(t *testing.T) {
+	var own owner
+	var records []Record
+	for i := range 50 {
+		payload := fmt.Appendf(nil, "%q", strings.Repeat("x", 3*i))
+		records = append(records, own.own(MustTopic("t"), &RawRecord{ID: EventID(i), Payload: payload}, uint64(49-i)))
+	}
+	for _, r := range records {
+		_ = append(r.Payload, "beyond"...)
+		r.Payload[0], r.Payload[len(r.Payload)-1] = '<', '>'
+	}
+	for i, r := range records {
+		if want := "<" + strings.Repeat("x", 3*i) + ">"; string(r.Payload) != want {
+			t.Fatalf("payload %d is %s, want %s", i, r.Payload, want)
+		}
+	}
 }

@@ -20,6 +20,8 @@ type subscription struct {
 	// last is the id that was delivered last, or that the subscription
 	// started after.
 	last uint64
+	// latest is the highest id that was visible at the last look.
+	latest uint64
 	// base is the topic's latest id when Subscribe was called: what came
 	// later counts as waiting.
 	base uint64
@@ -71,7 +73,7 @@ func (s *subscription) deliver(yield func(Record, error) bool) error {
 			return s.lagged(err)
 		}
 		s.last = uint64(s.raw.ID)
-		if !yield(own.own(s.topic, &s.raw), nil) {
+		if !yield(own.own(s.topic, &s.raw, s.latest-s.last), nil) {
 			return nil
 		}
 	}
@@ -148,6 +150,7 @@ func (s *subscription) look() (changed <-chan struct{}, ok bool) {
 // here says whether the next event is visible, and notices a lag.
 func (s *subscription) here() bool {
 	latest := s.t.visibleLatest(s.e.visible.Load())
+	s.latest = latest
 	if s.opts.Lag == LagFail {
 		if from := max(s.last, s.base); latest > from && latest-from > s.depth {
 			s.err = &LaggedError{LastID: EventID(s.last)}
