@@ -56,6 +56,7 @@ type Engine struct {
 	walMu  sync.Mutex // held for each write and sync of wal
 	wal    *wal.Writer
 	files  *fileCache
+	cache  *blockCache
 	loaded loadedSegments
 
 	checkpointMu sync.Mutex // guards the manifest, and the fields below
@@ -117,7 +118,7 @@ func OpenEnv(world env.Env, dir string, opts Options) (*Engine, error) {
 		opts: opts, env: world, dir: dir,
 		closed: make(chan struct{}), stop: make(chan struct{}), kick: make(chan struct{}, 1),
 		byName: map[Topic]*topicState{}, byNum: map[uint64]*topicState{},
-		cursors: cursor.New(), files: newFileCache(world.FS), round: newCheckpointRound(),
+		cursors: cursor.New(), files: newFileCache(world.FS), cache: newBlockCache(opts.CacheBytes), round: newCheckpointRound(),
 	}
 	e.c.nextPosition, e.c.nextTopic = 1, 1
 	if opts.ReadOnly {

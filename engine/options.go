@@ -74,6 +74,9 @@ type Options struct {
 	// TailBytes bounds the events in memory that are not yet in segment files;
 	// appends wait above it. Default 64 MiB.
 	TailBytes int64
+	// CacheBytes bounds the blocks in memory that short reads came back to;
+	// default 8 MiB.
+	CacheBytes int64
 	// PendingBytes bounds appends in flight, asynchronous ones above all;
 	// default 16 MiB.
 	PendingBytes int64
@@ -91,6 +94,7 @@ const (
 	defaultBlockBytes     = 16 << 10
 	defaultWALBytes       = 128 << 20
 	defaultTailBytes      = 64 << 20
+	defaultCacheBytes     = 8 << 20
 	defaultPendingBytes   = 16 << 20
 
 	minBlockBytes = 256
@@ -123,6 +127,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"SegmentBytes", &o.SegmentBytes, defaultSegmentBytes, 16 << 10, 1 << 40},
 		{"WALBytes", &o.WALBytes, defaultWALBytes, 64 << 10, 1 << 40},
 		{"TailBytes", &o.TailBytes, defaultTailBytes, 16 << 10, 1 << 40},
+		{"CacheBytes", &o.CacheBytes, defaultCacheBytes, 1, 1 << 40},
 		{"PendingBytes", &o.PendingBytes, defaultPendingBytes, 1, 1 << 40},
 	} {
 		if err := checkBound(f.name, f.value, f.or, f.lo, f.hi); err != nil {

@@ -27,7 +27,8 @@ type reader struct {
 	chunks []chunk // of the tail, behind what it is at
 	buf    *segment.Buffer
 	ahead  readAhead
-	streak int // blocks read one after another
+	streak int  // blocks read one after another
+	fresh  bool // read from disk what is in the cache, too
 }
 
 // blockBuffers are for readers that read a block.
@@ -246,12 +247,20 @@ func (m *topicMeta) segment(id uint64) *segmentMeta {
 }
 
 func (r *reader) fillFromBlock(id segment.Identity, b segment.Block) error {
+	key := blockKey{id.ID, b.Offset, b.Checksum}
+	cached, keep := r.e.cache.get(key, b.Raw)
+	if cached != nil && !r.fresh {
+		return r.enter(id, &b, cached)
+	}
 	if r.buf == nil {
 		r.buf = blockBuffers.Get().(*segment.Buffer)
 	}
 	raw, err := r.e.files.read(id, b, r.buf)
 	if err != nil {
 		return r.e.readError(r.t, id, r.next, b.Last, err)
+	}
+	if keep {
+		r.e.cache.put(key, raw)
 	}
 	return r.enter(id, &b, raw)
 }

@@ -22,6 +22,8 @@ type Stats struct {
 	Topics int `json:"topics"`
 	// TailBytes are held in memory until the next checkpoint.
 	TailBytes int64 `json:"tail_bytes"`
+	// CacheBytes are held in memory for short reads.
+	CacheBytes int64 `json:"cache_bytes"`
 	// WALBytes are used in the write-ahead log, of WALDiskBytes on disk.
 	WALBytes     int64 `json:"wal_bytes"`
 	WALDiskBytes int64 `json:"wal_disk_bytes"`
@@ -50,7 +52,7 @@ func (e *Engine) Stats() Stats {
 		Events: e.stats.events.n.Load(), Frames: e.stats.frames.Load(), Syncs: e.stats.syncs.Load(),
 		Checkpoints: e.stats.checkpoints.Load(), Blocks: e.stats.blocks.Load(),
 		SegmentsSealed: e.stats.sealed.Load(), SegmentsRemoved: e.stats.unlinked.Load(), Stalls: e.stats.stalls.Load(),
-		TailBytes: e.tailBytes.Load(), Position: e.visible.Load(), OpenFiles: e.files.count(),
+		TailBytes: e.tailBytes.Load(), Position: e.visible.Load(), OpenFiles: e.files.count(), CacheBytes: e.cache.size(),
 	}
 	e.topicsMu.RLock()
 	s.Topics = len(e.byName)

@@ -201,7 +201,7 @@ func (v *verifier) footer(t *topicState, id segment.Identity, m *segmentMeta) er
 
 func (v *verifier) events(t *topicState, progress func(int64)) error {
 	e := v.e
-	r := reader{e: e, t: t, next: t.low.Load(), until: math.MaxUint64}
+	r := reader{e: e, t: t, next: t.low.Load(), until: math.MaxUint64, fresh: true}
 	defer r.release()
 	end := t.visibleLatest(e.visible.Load())
 	var raw RawRecord
