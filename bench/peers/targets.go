@@ -109,6 +109,7 @@ func targets() (all []target) {
 		}))
 	}
 	most(rowDisk, "disk", 300, "bytes a realistic event", median(seglogName, value))
+	most(rowDisk, "disk, zstd in blocks of 64 KiB", 300, "bytes a realistic event", median(seglogZstdName, value))
 	most(rowRest, "memory at rest, 1,000 topics", 64, "MiB", median(seglogName, value))
 	for _, events := range []int{1_000_000, 100_000_000} {
 		most(growthName(events), fmt.Sprintf("open %d M events", events/1e6), 1, "ms", median(seglogName, func(s result.Sample) float64 { return extra(s, extraOpenCall) }))
