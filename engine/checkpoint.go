@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/seglog/seglog/cursor"
 	"github.com/seglog/seglog/index"
@@ -393,11 +394,6 @@ func (e *Engine) cleanUp(cut *checkpointCut) error {
 		return &fatalError{fmt.Errorf("free write-ahead log: %w", err)}
 	}
 	e.unlinkTombstones()
-	if !e.env.Inline && e.wal.NeedsSpare() {
-		if err := e.wal.Prepare(); err != nil && !errors.Is(err, vfs.ErrNoSpace) && !errors.Is(err, wal.ErrFull) {
-			e.log("cannot make a spare file for the write-ahead log", "cause", err)
-		}
-	}
 	return nil
 }
 
@@ -474,6 +470,40 @@ func (e *Engine) reclaim(t *topicState) {
 func (e *Engine) kickCheckpoint() {
 	select {
 	case e.kick <- struct{}{}:
+	default:
+	}
+}
+
+// keepSpare makes files of the write-ahead log before somebody has to wait for
+// one. Where that fails, as on a full disk, it pauses: whoever needs a file
+// tries for himself.
+func (e *Engine) keepSpare() {
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-e.spare:
+		}
+		if err := e.wal.Prepare(); err != nil {
+			e.log("cannot make a spare file for the write-ahead log", "cause", err)
+			select {
+			case <-e.stop:
+				return
+			case <-time.After(sparePause):
+			}
+		}
+	}
+}
+
+const sparePause = time.Second
+
+// maybePrepare asks for a spare file of the write-ahead log where it is time.
+func (e *Engine) maybePrepare() {
+	if e.env.Inline || !e.wal.NeedsSpare() {
+		return
+	}
+	select {
+	case e.spare <- struct{}{}:
 	default:
 	}
 }

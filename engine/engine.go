@@ -65,8 +65,9 @@ type Engine struct {
 	ended        bool // by Close: there are no more checkpoints
 
 	goroutines sync.WaitGroup
-	stop       chan struct{} // closed to stop the background goroutine
+	stop       chan struct{} // closed to stop the background goroutines
 	kick       chan struct{} // asks for a checkpoint
+	spare      chan struct{} // asks for a spare file of the WAL
 	// needsRecovery: the log was opened on a full disk, and what was replayed
 	// must be written before anything else.
 	needsRecovery atomic.Bool
@@ -116,7 +117,7 @@ func OpenEnv(world env.Env, dir string, opts Options) (*Engine, error) {
 	}
 	e := &Engine{
 		opts: opts, env: world, dir: dir,
-		closed: make(chan struct{}), stop: make(chan struct{}), kick: make(chan struct{}, 1),
+		closed: make(chan struct{}), stop: make(chan struct{}), kick: make(chan struct{}, 1), spare: make(chan struct{}, 1),
 		byName: map[Topic]*topicState{}, byNum: map[uint64]*topicState{},
 		cursors: cursor.New(), files: newFileCache(world.FS), cache: newBlockCache(opts.CacheBytes), round: newCheckpointRound(),
 	}
@@ -132,6 +133,7 @@ func OpenEnv(world env.Env, dir string, opts Options) (*Engine, error) {
 	}
 	if !opts.ReadOnly && !world.Inline {
 		e.goroutines.Go(e.background)
+		e.goroutines.Go(e.keepSpare)
 	}
 	return e, nil
 }

@@ -72,3 +72,28 @@ func liveHeap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// The next file of the write-ahead log is made before it is needed: whoever
+// needs it would wait until it is zeroed and synced.
+func TestNextFileOfTheWALIsMadeAhead(t *testing.T) {
+	log, err := engine.Open(t.TempDir(), engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	topic := engine.MustTopic("t")
+	for range 100 { // of a page each
+		if _, err := log.Append(t.Context(), topic, mustEvent(t, "k", "x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	used, first := log.Stats().WALBytes, int64(1<<20)
+	if used >= first {
+		t.Fatalf("%d bytes are used, so the first file is full", used)
+	}
+	for end := time.Now().Add(30 * time.Second); log.Stats().WALDiskBytes == first; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("there is no second file, with %d of %d bytes used", used, first)
+		}
+	}
+}

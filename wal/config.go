@@ -9,6 +9,7 @@ import (
 const (
 	firstFileBytes = 1 << 20
 	zeroBytes      = 64 << 10 // a new file is zeroed in pieces of this size
+	zeroSyncBytes  = 1 << 20  // and synced in pieces of this
 )
 
 // Config is constant for the life of a log, but for the sizes, which may

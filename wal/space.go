@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -258,10 +259,19 @@ func (s *space) create(f *file) error {
 	return nil
 }
 
+// zero fills a file with zeros, with a sync now and then: a disk that is given
+// all of a file at once lets the syncs of others wait for it.
 func zero(h vfs.File, size int64) error {
 	var zeros [zeroBytes]byte
 	for off := int64(0); off < size; off += zeroBytes {
 		if _, err := h.WriteAt(zeros[:min(zeroBytes, size-off)], off); err != nil {
+			return err
+		}
+		if (off+zeroBytes)%zeroSyncBytes != 0 {
+			runtime.Gosched() // short system calls alone would keep a processor from others
+			continue
+		}
+		if err := h.SyncData(); err != nil {
 			return err
 		}
 	}
@@ -384,7 +394,7 @@ func (s *space) readyCount() int {
 	return len(s.ready)
 }
 
-// NeedsSpare says whether it is time for Prepare: more than half of the
+// NeedsSpare says whether it is time for Prepare: more than a quarter of the
 // current file is used, no file is ready, and there is room for one.
 func (w *Writer) NeedsSpare() bool {
 	s := &w.space
@@ -395,7 +405,7 @@ func (w *Writer) NeedsSpare() bool {
 		return false
 	}
 	f := s.inUse[n-1]
-	return int64(w.End()-f.start) > f.size/2
+	return int64(w.End()-f.start) > f.size/4
 }
 
 // Used is how many bytes of the log are not yet freed.
