@@ -119,6 +119,7 @@ type committer struct {
 	target     int64        // how many of them the next leader waits for
 	gatherSkip int
 	gatherMiss int
+	yields     int   // see yield
 	syncNanos  int64 // of a write and its sync, a running mean
 	buf        wal.Buffer
 
@@ -140,6 +141,9 @@ const (
 	// gatherMissMax bounds how many groups are not gathered for after those
 	// who were woken did not come back.
 	gatherMissMax = 64
+	// yieldsAfterCrowd is for how many groups a leader yields after there was
+	// more than one caller.
+	yieldsAfterCrowd = 64
 )
 
 // part is what falls to a caller whose change is queued.
@@ -493,11 +497,21 @@ func (e *Engine) gather() {
 	c := &e.c
 	target := c.target
 	c.target = 0
-	if target <= 1 || e.env.Inline || e.env.NoGather || c.arrived.Load() >= target {
+	if e.env.Inline {
 		return
 	}
-	if c.gatherSkip > 0 {
+	if target > 1 {
+		c.yields = yieldsAfterCrowd
+	}
+	switch {
+	case target > 1 && c.arrived.Load() >= target:
+		return
+	case target <= 1 || e.env.NoGather:
+		c.yield()
+		return
+	case c.gatherSkip > 0:
 		c.gatherSkip--
+		c.yield()
 		return
 	}
 	if c.gathered(target) {
@@ -506,6 +520,17 @@ func (e *Engine) gather() {
 	}
 	c.gatherMiss = min(2*c.gatherMiss+1, gatherMissMax)
 	c.gatherSkip = c.gatherMiss
+}
+
+// yield lets those who are ready run, unless nobody else was there for a while.
+// A caller who commits for himself again and again does nothing but short system
+// calls, and would keep his processor for as long as ten milliseconds from a
+// crowd that was woken on it.
+func (c *committer) yield() {
+	if c.yields > 0 {
+		c.yields--
+		runtime.Gosched()
+	}
 }
 
 // gathered waits for target callers, and says whether that was worth it.
@@ -568,6 +593,7 @@ func (e *Engine) finish(g *group, err error) error {
 	c.inOrder.Unlock()
 	if err == nil {
 		e.maybeCheckpoint()
+		e.maybePrepare()
 	}
 	return err
 }
