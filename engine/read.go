@@ -43,7 +43,7 @@ func (r *reader) leave() {
 
 // release gives back what the reader holds. It may be used again.
 func (r *reader) release() {
-	r.ahead.drop(r.e.files)
+	r.ahead.drop()
 	if r.buf != nil && r.buf.Cap() <= roomBytesMax {
 		blockBuffers.Put(r.buf)
 	}
@@ -155,7 +155,7 @@ func (r *reader) fillFrom(tail *tail, v *diskView) error {
 		return r.missing(r.next, "neither on disk nor in memory")
 	}
 	r.from, r.streak = source{}, 0
-	r.ahead.drop(r.e.files)
+	r.ahead.drop()
 	r.it = chunkIter(r.t.place, &chunks[i])
 	r.chunks = chunks[i+1:]
 	return r.it.skipTo(r.next)
@@ -222,10 +222,10 @@ func (r *reader) fillFromAhead(v *diskView) (bool, error) {
 	if r.streak++; r.streak <= aheadAfter || r.e.env.Inline {
 		return false, nil
 	}
-	run, b, raw := r.ahead.take(r.e.files, r.next)
+	run, b, raw := r.ahead.take(r.next)
 	if run == nil {
 		r.ahead.extend(r, v, r.next, min(r.until, v.last))
-		if run, b, raw = r.ahead.take(r.e.files, r.next); run == nil {
+		if run, b, raw = r.ahead.take(r.next); run == nil {
 			return false, nil
 		}
 	}

@@ -26,6 +26,7 @@ type blockRun struct {
 	place
 	id     segment.Identity
 	blocks []segment.Block
+	files  *fileCache // which file is from: the pool is for all logs
 	file   *openFile
 
 	// begun is set by who reads the run: its goroutine, or a reader that cannot
@@ -55,7 +56,7 @@ var runPool = sync.Pool{New: func() any { return &blockRun{done: make(chan struc
 
 // take returns the block with the event id if it was read ahead. What else was
 // read ahead is of no use then, and dropped.
-func (a *readAhead) take(files *fileCache, id uint64) (run *blockRun, block *segment.Block, raw []byte) {
+func (a *readAhead) take(id uint64) (run *blockRun, block *segment.Block, raw []byte) {
 	if t := a.taken; t != nil {
 		if a.at < len(t.blocks) && t.blocks[a.at].First <= id && id <= t.blocks[a.at].Last {
 			a.at++
@@ -69,25 +70,25 @@ func (a *readAhead) take(files *fileCache, id uint64) (run *blockRun, block *seg
 	}
 	t := a.runs[0]
 	if first := &t.blocks[0]; id < first.First || first.Last < id {
-		a.drop(files)
+		a.drop()
 		return nil, nil, nil
 	}
-	t.read(files) // unless it is under way or done
+	t.read() // unless it is under way or done
 	<-t.done
 	a.runs = slices.Delete(a.runs, 0, 1)
 	a.taken, a.at = t, 1
 	if t.err != nil {
-		a.drop(files)
+		a.drop()
 		return nil, nil, nil
 	}
 	return t, &t.blocks[0], t.raws[0]
 }
 
 // drop forgets all runs. One that is under way is left to who reads it.
-func (a *readAhead) drop(files *fileCache) {
+func (a *readAhead) drop() {
 	for _, run := range a.runs {
 		if run.begun.CompareAndSwap(false, true) {
-			files.release(run.file)
+			run.files.release(run.file)
 			run.recycle()
 			continue
 		}
@@ -106,7 +107,8 @@ func (a *readAhead) drop(files *fileCache) {
 
 // recycle gives back the buffers, which nobody looks at any more.
 func (run *blockRun) recycle() {
-	run.blocks, run.raws, run.err, run.file = run.blocks[:0], nil, nil, nil
+	run.blocks, run.raws, run.err = run.blocks[:0], nil, nil
+	run.files, run.file = nil, nil
 	runPool.Put(run)
 }
 
@@ -126,9 +128,9 @@ func (a *readAhead) extend(r *reader, v *diskView, from, until uint64) {
 			run.recycle()
 			return
 		}
-		run.file = f
+		run.files, run.file = r.e.files, f
 		run.begun.Store(false)
-		go run.read(r.e.files)
+		go run.read()
 		a.runs = append(a.runs, run)
 		a.next = run.blocks[len(run.blocks)-1].Last + 1
 	}
@@ -136,7 +138,7 @@ func (a *readAhead) extend(r *reader, v *diskView, from, until uint64) {
 
 // read reads the run, unless somebody else does, and verifies all of it, down
 // to the single events: so that this, too, is done ahead.
-func (run *blockRun) read(files *fileCache) {
+func (run *blockRun) read() {
 	if !run.begun.CompareAndSwap(false, true) {
 		return
 	}
@@ -149,7 +151,7 @@ func (run *blockRun) read(files *fileCache) {
 		}
 		run.err = err
 	}
-	files.release(run.file) // for which closing the log waits
+	run.files.release(run.file) // for which closing the log waits
 	run.done <- struct{}{}
 }
 

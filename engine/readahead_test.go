@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -13,10 +14,10 @@ import (
 
 // longTopic is a closed log with a topic of so many blocks that a read of it
 // reads ahead. The payload of event n is n.
-func longTopic(t *testing.T, events int) (dir string, opts engine.Options) {
+func longTopic(t *testing.T, events int, segmentBytes int64) (dir string, opts engine.Options) {
 	t.Helper()
 	dir = t.TempDir()
-	opts = engine.Options{BlockBytes: 512, SegmentBytes: 16 << 10, Compression: engine.CompressionNone}
+	opts = engine.Options{BlockBytes: 512, SegmentBytes: segmentBytes, Compression: engine.CompressionNone}
 	log, err := engine.Open(dir, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +37,7 @@ func longTopic(t *testing.T, events int) (dir string, opts engine.Options) {
 
 func TestLongReadsStopAtDamageAndGoOnBehindIt(t *testing.T) {
 	const events = 20_000
-	dir, opts := longTopic(t, events)
+	dir, opts := longTopic(t, events, 16<<10)
 	files, err := filepath.Glob(filepath.Join(dir, "seg", "*.seg"))
 	if err != nil || len(files) < 5 {
 		t.Fatalf("%d segments, %v: want several", len(files), err)
@@ -87,7 +88,7 @@ func TestLongReadsStopAtDamageAndGoOnBehindIt(t *testing.T) {
 // what they read ahead.
 func TestLongReadsBesideCompaction(t *testing.T) {
 	const events = 20_000
-	dir, opts := longTopic(t, events)
+	dir, opts := longTopic(t, events, 16<<10)
 	log, err := engine.Open(dir, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +131,7 @@ func TestLongReadsBesideCompaction(t *testing.T) {
 // A loop that is left with break has not asked for the next step: what it was
 // lent last stays as it is.
 func TestRawRecordStaysAfterBreak(t *testing.T) {
-	dir, opts := longTopic(t, 3000)
+	dir, opts := longTopic(t, 3000, 16<<10)
 	e, err := engine.Open(dir, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -154,6 +155,41 @@ func TestRawRecordStaysAfterBreak(t *testing.T) {
 		}
 		if string(kept.Payload) != was {
 			t.Fatalf("event %d was %.10q, and is %.10q after a read of something else", kept.ID, was, kept.Payload)
+		}
+	}
+}
+
+// Logs share the memory of what they read ahead: a goroutine that comes so late
+// that its run is another log's by now must not touch the files of its own.
+func TestRunsThatWereDroppedGoToOtherLogs(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // goroutines come late
+	dir, opts := longTopic(t, 20_000, 1<<20)
+	opts.ReadOnly = true
+	open := func() *engine.Engine {
+		log, err := engine.Open(dir, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return log
+	}
+	logs := []*engine.Engine{open(), open()}
+	for i := range 200 {
+		n := 0
+		for _, err := range logs[i%2].ReadRaw(t.Context(), engine.MustTopic("long"), engine.ReadOptions{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; n > 200 {
+				break
+			}
+			if n == 190 && i%2 == 1 {
+				runtime.Gosched()
+			}
+		}
+	}
+	for _, log := range logs {
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
