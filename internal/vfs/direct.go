@@ -1,9 +1,6 @@
 package vfs
 
-import (
-	"sync/atomic"
-	"unsafe"
-)
+import "unsafe"
 
 // directAlign is what direct writes must be aligned to, in memory and in the
 // file: no disk asks for more.
@@ -16,12 +13,9 @@ func DirectBuffer(n int) []byte {
 	return b[skip:][:n:n]
 }
 
-// directFile is a file that goes around the page cache for as long as it can.
-type directFile struct {
-	file
-
-	on atomic.Bool
-}
+// directFile is a file that goes around the page cache until a call of it is
+// refused.
+type directFile struct{ file }
 
 func (f *directFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.file.ReadAt(p, off)
@@ -32,23 +26,17 @@ func (f *directFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *directFile) WriteAt(p []byte, off int64) (int, error) {
-	if !f.on.Load() {
-		return f.file.WriteAt(p, off)
-	}
-	n, err := f.f.WriteAt(p, off)
-	if f.giveUp(err) {
+	n, err := f.file.WriteAt(p, off)
+	if f.giveUp(err) { // perhaps in the middle, after a short count
 		m, err := f.file.WriteAt(p[n:], off+int64(n))
 		return n + m, err
 	}
-	return n, pathError("write", f.name, err)
+	return n, err
 }
 
 // giveUp makes the file an ordinary one where a direct call was refused, and
-// says whether the call is worth another try.
+// says whether the call is worth another try. Calls that run beside it give up
+// for themselves.
 func (f *directFile) giveUp(err error) bool {
-	if err == nil || !refusesDirect(err) {
-		return false
-	}
-	f.on.Store(false)
-	return setDirect(f.f, false) == nil
+	return err != nil && refusesDirect(err) && setDirect(f.f, false) == nil
 }

@@ -51,7 +51,7 @@ func (d *dir) Create(name string) (File, error) {
 	if err != nil {
 		return nil, pathError("create", name, err)
 	}
-	return &file{f: f, name: name}, nil
+	return &file{f, name}, nil
 }
 
 func (d *dir) Open(name string) (File, error) { return d.openAs("open", name, os.O_RDWR) }
@@ -63,7 +63,7 @@ func (d *dir) openAs(op, name string, flag int) (File, error) {
 	if err != nil {
 		return nil, pathError(op, name, err)
 	}
-	return &file{f: f, name: name}, nil
+	return &file{f, name}, nil
 }
 
 func (d *dir) OpenDirect(name string) (File, error) {
@@ -71,9 +71,8 @@ func (d *dir) OpenDirect(name string) (File, error) {
 	if err != nil {
 		return nil, pathError("opendirect", name, err)
 	}
-	direct := &directFile{file: file{f: f, name: name}}
-	direct.on.Store(setDirect(f, true) == nil)
-	return direct, nil
+	_ = setDirect(f, true) // where it is refused, the file is an ordinary one
+	return &directFile{file{f, name}}, nil
 }
 
 // openFile never waits for the other end of a pipe.

@@ -3,6 +3,7 @@ package vfs
 import (
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ func TestDirectFilesAreDirectUntilRefused(t *testing.T) {
 	must(t, err)
 	defer closing(t, f)
 	direct := f.(*directFile)
-	if !direct.on.Load() {
+	if !isDirect(t, direct.f) {
 		t.Skip("the file system of the temporary directory has no direct writes")
 	}
 	if _, err := f.WriteAt(DirectBuffer(directAlign), directAlign); err != nil || !isDirect(t, direct.f) {
@@ -37,6 +38,29 @@ func TestDirectFilesAreDirectUntilRefused(t *testing.T) {
 	}
 	if _, err := f.WriteAt([]byte("x"), 1); err != nil || isDirect(t, direct.f) {
 		t.Fatalf("write of a byte: error %v, direct %v", err, isDirect(t, direct.f))
+	}
+}
+
+// Whoever is refused, nobody beside him is.
+func TestDirectFilesAreRefusedOnce(t *testing.T) {
+	fsys, _ := openDir(t)
+	put(t, fsys, "a", strings.Repeat("0", 2*directAlign))
+	for range 500 {
+		f, err := fsys.OpenDirect("a")
+		must(t, err)
+		var g sync.WaitGroup
+		g.Go(func() {
+			if _, err := f.ReadAt(make([]byte, 3), 1); err != nil {
+				t.Error(err)
+			}
+		})
+		g.Go(func() {
+			if _, err := f.WriteAt([]byte("x"), 1); err != nil {
+				t.Error(err)
+			}
+		})
+		g.Wait()
+		must(t, f.Close())
 	}
 }
 
