@@ -248,15 +248,22 @@ func (s *space) create(f *file) error {
 	} else {
 		err = s.syncDir()
 	}
-	if err == nil && s.w.cfg.Direct { // it is opened so when it is used
-		if err = f.close(); err != nil {
-			err = fmt.Errorf("close %s: %w", f.name, err)
-		}
+	if err == nil && s.w.cfg.Direct {
+		err = s.reopen(f)
 	}
 	if err != nil {
 		return s.abandon(f, err)
 	}
 	return nil
+}
+
+// reopen opens a file that was just made as frames are written to it: now, so
+// that no frame has to wait for that, or fails for want of descriptors.
+func (s *space) reopen(f *file) error {
+	if err := f.close(); err != nil {
+		return fmt.Errorf("close %s: %w", f.name, err)
+	}
+	return f.open(s.w.cfg)
 }
 
 // zero fills a file with zeros, with a sync now and then: a disk that is given

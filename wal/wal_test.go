@@ -340,6 +340,33 @@ func TestPrepareMakesASpare(t *testing.T) {
 	}
 }
 
+// noMoreFiles is a disk on which nothing can be opened, as long as it says so.
+type noMoreFiles struct {
+	vfs.FS
+	full bool
+}
+
+func (f *noMoreFiles) OpenDirect(name string) (vfs.File, error) {
+	if f.full {
+		return nil, errors.New("too many open files")
+	}
+	return f.FS.OpenDirect(name)
+}
+
+// A frame goes into a spare file also where no file can be opened just then.
+func TestSpareIsOpen(t *testing.T) {
+	l := newLogTest(t)
+	disk := &noMoreFiles{FS: l.sim}
+	l.cfg.FS, l.cfg.Direct = disk, true
+	l.start(ScanResult{})
+	l.append(100, 100, 100, 100)
+	if err := l.w.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	disk.full = true
+	l.append(9000)
+}
+
 func TestWriteDoesNotAllocate(t *testing.T) {
 	dir, err := vfs.Dir(t.TempDir())
 	if err != nil {
