@@ -92,6 +92,119 @@ func TestOldCarryFilesAreEmptied(t *testing.T) {
 	check()
 }
 
+// carries are the log's carry files, and what they have in all.
+func (l *simLog) carries() (n, bytes int) {
+	for name, content := range l.disk.Files() {
+		if strings.HasPrefix(name, "carry-") {
+			n, bytes = n+1, bytes+len(content)
+		}
+	}
+	return n, bytes
+}
+
+// TestCarryFilesAreEmptiedAsFastAsTheyFill has each checkpoint fill many carry
+// files, with an event of a topic of its own in each, which needs it for ever.
+func TestCarryFilesAreEmptiedAsFastAsTheyFill(t *testing.T) {
+	l := openSim(t, vfs.NewSim(1), engine.Options{BlockBytes: 4096, SegmentBytes: 16 << 10, Compression: engine.CompressionNone})
+	const rounds, busy, perRound = 60, 10, 200
+	for round := range rounds {
+		for i := range busy {
+			l.fill(fmt.Sprint("busy", i), round*perRound+1, (round+1)*perRound)
+			l.fill(fmt.Sprintf("cold%d.%d", round, i), 1, 1)
+		}
+		if err := l.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, bytes := l.carries(); bytes > 1<<20 {
+		t.Errorf("%d carry files have %d bytes", n, bytes)
+	}
+	for i := range busy {
+		if read, lost, _ := l.readAround(fmt.Sprint("busy", i)); read != rounds*perRound || lost != 0 {
+			t.Errorf("busy topic %d: %d events read, %d lost", i, read, lost)
+		}
+		for round := range rounds {
+			if read, lost, _ := l.readAround(fmt.Sprintf("cold%d.%d", round, i)); read != 1 || lost != 0 {
+				t.Errorf("cold topic %d of round %d: %d events read, %d lost", i, round, read, lost)
+			}
+		}
+	}
+}
+
+// TestColdTopicsAreNotWrittenAgainAndAgain: what many topics of an event each
+// have stays where it is, also where that is more than a few carry files.
+func TestColdTopicsAreNotWrittenAgainAndAgain(t *testing.T) {
+	l := openSim(t, vfs.NewSim(1), engine.Options{BlockBytes: 4096, SegmentBytes: 16 << 10, Compression: engine.CompressionNone})
+	for i := range 2000 {
+		l.fill(fmt.Sprint("cold", i), 1, 1)
+		if i%200 == 199 {
+			if err := l.Checkpoint(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before := l.disk.Files()
+	for round := range 30 {
+		l.fill("busy", round*20+1, (round+1)*20)
+		if err := l.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after := l.disk.Files()
+	carries, gone := 0, 0
+	for name := range before {
+		if strings.HasPrefix(name, "carry-") {
+			carries++
+			if after[name] == nil {
+				gone++
+			}
+		}
+	}
+	if carries < 20 || gone > 0 {
+		t.Errorf("of %d carry files with cold topics %d are gone", carries, gone)
+	}
+}
+
+// TestCarryFilesOfLostEventsDoNotKeepOthers: a file that is kept for what is
+// left of damaged events is not one that can be emptied.
+func TestCarryFilesOfLostEventsDoNotKeepOthers(t *testing.T) {
+	l := openSim(t, vfs.NewSim(1), engine.Options{BlockBytes: 4096, SegmentBytes: 16 << 10, Compression: engine.CompressionNone})
+	l.fill("damaged", 1, 3)
+	if err := l.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const name = "carry-0000000000000001"
+	l.disk.Corrupt(name, 4096+150, 1)
+	l.fill("damaged", 4, 8)
+	last := map[string]int{}
+	for round := range 60 {
+		for i := range 4 {
+			busy := fmt.Sprint("busy", i)
+			l.fill(busy, last[busy]+1, last[busy]+60)
+			last[busy] += 60
+		}
+		l.fill(fmt.Sprint("cold", round), 1, 1)
+		last[fmt.Sprint("cold", round)] = 1
+		if err := l.Checkpoint(t.Context()); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	if n, _ := l.carries(); n > 12 {
+		t.Errorf("there are %d carry files", n)
+	}
+	if l.disk.Files()[name] == nil {
+		t.Error("the file of the lost events is gone")
+	}
+	if read, lost, _ := l.readAround("damaged"); read != 5 || lost != 3 {
+		t.Errorf("damaged topic: %d events read, %d lost", read, lost)
+	}
+	for topic, want := range last {
+		if read, lost, _ := l.readAround(topic); read != want || lost != 0 {
+			t.Errorf("topic %s: %d events read, %d lost, want %d", topic, read, lost, want)
+		}
+	}
+}
+
 // TestTopicsThatGrowAlikeMoveInTurns gives many topics the same load, so that
 // all of them have enough for a segment at the same checkpoint.
 func TestTopicsThatGrowAlikeMoveInTurns(t *testing.T) {

@@ -14,11 +14,12 @@ import (
 // flush is the writing half of one checkpoint. A topic's new events go to the
 // carry file, which all topics share, as long as they are few; once a topic has
 // enough in carry files, all of that is moved into its own segment. When there
-// are too many carry files, the oldest is emptied: what is left in it is moved
+// are too many carry files, the oldest are emptied: what is left in them is moved
 // into segments, or carried once more where it is less than a block. What a
-// checkpoint moves of what was carried is no more than what is new, so that
-// topics which have grown alike do not all move at once. So a checkpoint opens
-// few files, however many topics it touches.
+// checkpoint moves of what was carried is about as much as what is new, so that
+// topics which have grown alike do not all move at once, and a few times as much
+// where it empties files. So a checkpoint opens few files, however many topics it
+// touches.
 type flush struct {
 	e       *Engine
 	state   *manifestState
@@ -28,8 +29,8 @@ type flush struct {
 	files   []*openSegment // all that were written to
 	carry   *openSegment   // the last of carries, while it has room
 	carries []*openSegment
-	evicted uint64          // the carry file that is emptied; 0: none
-	leaving map[uint64]bool // topics that leave it now
+	evicted uint64          // the last of the carry files that are emptied; 0: none
+	leaving map[uint64]bool // topics that leave them now
 	moving  map[uint64]bool // topics that may move into their own segments now
 	builder blockBuilder
 	stored  segment.Buffer // of the carried block that is looked at
@@ -63,9 +64,12 @@ const (
 	moveBlocks = 16
 	// carryFileBytesMax is the size at which the next carry file is begun.
 	carryFileBytesMax = 16 << 20
-	// carryFilesMax is the number of carry files above which the oldest is
-	// emptied.
+	// carryFilesMax is the number of carry files above which the oldest are
+	// emptied, where all topics together have little to stay there.
 	carryFilesMax = 8
+	// evictAtOnce bounds how many times as much as is new leaves carry files that
+	// are emptied, at a checkpoint.
+	evictAtOnce = 4
 	// openFilesAtOnce bounds the files that a checkpoint holds open.
 	openFilesAtOnce = 128
 	// syncManyFiles is the number of files from which one sync of the whole
@@ -95,7 +99,7 @@ func (w *flush) run(cut *checkpointCut) error {
 }
 
 // admitMoves picks the topics that may move into their own segments: those that
-// have most in carry files, up to budget bytes of that, and one in any case.
+// have most in carry files, until they have budget bytes there in all.
 func (w *flush) admitMoves(cut *checkpointCut, budget int64) {
 	type candidate struct {
 		topic uint64
@@ -114,10 +118,11 @@ func (w *flush) admitMoves(cut *checkpointCut, budget int64) {
 		return cmp.Or(cmp.Compare(b.bytes, a.bytes), cmp.Compare(a.topic, b.topic))
 	})
 	w.moving = map[uint64]bool{}
-	for i, c := range grown {
-		if budget -= c.bytes; budget < 0 && i > 0 {
+	for _, c := range grown {
+		if budget <= 0 {
 			return
 		}
+		budget -= c.bytes
 		w.moving[c.topic] = true
 	}
 }
@@ -125,41 +130,73 @@ func (w *flush) admitMoves(cut *checkpointCut, budget int64) {
 // moveBytes is how much a topic has when it moves into its own segment.
 func (w *flush) moveBytes() int64 { return moveBlocks * int64(w.e.opts.BlockBytes) }
 
-// evict picks the carry file to be emptied, the topics that leave it now, and
+// evict picks the carry files to be emptied, the topics that leave them now, and
 // those of them that are not in the cut. The more files there are above the
 // limit, the faster they are emptied.
 func (w *flush) evict(cut *checkpointCut, budget int64) (more []topicCut) {
-	tooMany := len(w.state.carries) - carryFilesMax
-	if tooMany <= 0 {
+	tooMany := w.tooManyCarries()
+	if len(tooMany) == 0 {
 		return nil
 	}
-	budget = int64(tooMany) * max(budget, w.carryFileBytes()/4)
-	w.evicted = sortedKeys(w.state.carries)[0]
+	w.evicted = tooMany[len(tooMany)-1]
 	w.leaving = map[uint64]bool{}
 	inCut := make(map[uint64]bool, len(cut.topics))
 	for i := range cut.topics {
 		inCut[cut.topics[i].t.topic] = true
 	}
+	var there []*topicMeta
+	for _, m := range w.state.topics {
+		if m.carriedUpTo(w.evicted) {
+			there = append(there, m)
+		}
+	}
+	slices.SortFunc(there, func(a, b *topicMeta) int {
+		return cmp.Or(cmp.Compare(a.carried[0].carry, b.carried[0].carry), cmp.Compare(a.topic, b.topic))
+	})
+	budget = int64(min(len(tooMany), evictAtOnce)) * max(budget, w.carryFileBytes()/4)
 	w.e.topicsMu.RLock()
 	defer w.e.topicsMu.RUnlock()
-	for _, num := range sortedKeys(w.state.topics) {
-		m := w.state.topics[num]
-		if !m.carriedIn(w.evicted) {
-			continue
-		}
-		w.leaving[num] = true
-		if !inCut[num] {
-			more = append(more, topicCut{t: w.e.byNum[num], latest: m.latest, low: m.low})
-		}
-		if budget -= m.carriedBytes(); budget < 0 {
+	for _, m := range there {
+		if budget <= 0 {
 			break
+		}
+		budget -= m.carriedBytes()
+		w.leaving[m.topic] = true
+		if !inCut[m.topic] {
+			more = append(more, topicCut{t: w.e.byNum[m.topic], latest: m.latest, low: m.low})
 		}
 	}
 	return more
 }
 
-func (m *topicMeta) carriedIn(carry uint64) bool {
-	return slices.ContainsFunc(m.carried, func(c *carriedBlock) bool { return c.carry == carry })
+// tooManyCarries are the oldest carry files, those above the limit. What topics
+// of less than a block have stays in carry files for ever: were the limit not
+// above that, it would be written again at each checkpoint. So at least half of
+// what is emptied is bytes that nobody needs, or that move into segments. A file
+// that is kept for lost events alone does not count: it cannot be emptied.
+func (w *flush) tooManyCarries() []uint64 {
+	if len(w.state.carries) <= carryFilesMax {
+		return nil
+	}
+	needed := map[uint64]bool{}
+	staying := int64(0)
+	for _, m := range w.state.topics {
+		small := m.carriedBytes() < int64(w.e.opts.BlockBytes)
+		for _, c := range m.carried {
+			needed[c.carry] = true
+			if small {
+				staying += int64(c.Stored)
+			}
+		}
+	}
+	most := carryFilesMax + int(2*staying/w.carryFileBytes())
+	return sortedKeys(needed)[:max(0, len(needed)-most)]
+}
+
+// carriedUpTo says whether something of the topic is in a carry file up to that
+// one. Later blocks are in later files.
+func (m *topicMeta) carriedUpTo(carry uint64) bool {
+	return len(m.carried) > 0 && m.carried[0].carry <= carry
 }
 
 func (m *topicMeta) carriedBytes() (n int64) {
@@ -180,7 +217,7 @@ func (w *flush) topic(c *topicCut) error {
 	m.latest, m.low = c.latest, c.low
 	f.dropBelow(m)
 	chunks := c.chunks[searchChunk(c.chunks, max(m.last()+1, m.low)):]
-	leaving := w.leaving[t.topic] && m.carriedIn(w.evicted)
+	leaving := w.leaving[t.topic] && m.carriedUpTo(w.evicted)
 	fresh := chunkBytes(chunks)
 	var err error
 	switch {
@@ -633,7 +670,7 @@ func (w *flush) continueCarry() (*openSegment, error) {
 	}
 	ids := sortedKeys(w.state.carries)
 	newest := w.state.carries[ids[len(ids)-1]]
-	if newest.id == w.evicted || newest.durable >= w.carryFileBytes() || !w.e.writers.trusted(newest.id) {
+	if newest.durable >= w.carryFileBytes() || !w.e.writers.trusted(newest.id) {
 		return nil, nil
 	}
 	id := segment.Identity{UUID: w.state.uuid, ID: newest.id}
