@@ -69,7 +69,7 @@ const (
 	carryFilesMax = 8
 	// evictAtOnce bounds how many times as much as is new leaves carry files that
 	// are emptied, at a checkpoint.
-	evictAtOnce = 4
+	evictAtOnce = 2
 	// openFilesAtOnce bounds the files that a checkpoint holds open.
 	openFilesAtOnce = 128
 	// syncManyFiles is the number of files from which one sync of the whole
@@ -160,7 +160,11 @@ func (w *flush) evict(cut *checkpointCut, budget int64) (more []topicCut) {
 		if budget <= 0 {
 			break
 		}
-		budget -= m.carriedBytes()
+		if bytes := m.carriedBytes(); bytes < int64(w.e.opts.BlockBytes) {
+			budget -= bytes
+		} else {
+			budget -= max(bytes, w.moveBytes()/4) // to open a segment takes as long as to write some blocks
+		}
 		w.leaving[m.topic] = true
 		if !inCut[m.topic] {
 			more = append(more, topicCut{t: w.e.byNum[m.topic], latest: m.latest, low: m.low})
