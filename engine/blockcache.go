@@ -17,7 +17,7 @@ type blockCache struct {
 	mu     sync.Mutex // guards the fields below
 	blocks map[blockKey]*list.Element
 	recent *list.List // of *cachedBlock; the front was used last
-	bytes  int64
+	bytes  int64      // that they take
 	// seen has blocks that were read once, each in the slot of its hash.
 	seen [seenSlots]blockKey
 }
@@ -34,12 +34,18 @@ func (k *blockKey) slot() uint64 {
 	return (k.checksum ^ uint64(k.offset) ^ k.segment) % seenSlots
 }
 
-const seenSlots = 1024
+const (
+	seenSlots = 1024
+	// cachedBlockBytes is about what a block takes beside its bytes.
+	cachedBlockBytes = 200
+)
 
 type cachedBlock struct {
 	key blockKey
 	raw []byte // never changed
 }
+
+func (b *cachedBlock) bytes() int64 { return cachedBlockBytes + int64(len(b.raw)) }
 
 func newBlockCache(most int64) *blockCache {
 	return &blockCache{most: most, blocks: map[blockKey]*list.Element{}, recent: list.New()}
@@ -55,28 +61,28 @@ func (c *blockCache) get(k blockKey, size uint32) (raw []byte, keep bool) {
 		return e.Value.(*cachedBlock).raw, false
 	}
 	s := &c.seen[k.slot()]
-	keep = *s == k && int64(size) <= c.most/8
+	keep = *s == k && int64(size)+cachedBlockBytes <= c.most/8
 	*s = k
 	return nil, keep
 }
 
 // put keeps a copy of a block's raw bytes, which verified.
 func (c *blockCache) put(k blockKey, raw []byte) {
-	raw = slices.Clone(raw)
+	b := &cachedBlock{k, slices.Clone(raw)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.blocks[k] != nil {
 		return
 	}
-	c.blocks[k] = c.recent.PushFront(&cachedBlock{k, raw})
-	for c.bytes += int64(len(raw)); c.bytes > c.most; {
+	c.blocks[k] = c.recent.PushFront(b)
+	for c.bytes += b.bytes(); c.bytes > c.most; {
 		last := c.recent.Remove(c.recent.Back()).(*cachedBlock)
 		delete(c.blocks, last.key)
-		c.bytes -= int64(len(last.raw))
+		c.bytes -= last.bytes()
 	}
 }
 
-// size is how many bytes the cached blocks have.
+// size is how many bytes the cached blocks take.
 func (c *blockCache) size() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

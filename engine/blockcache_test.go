@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
 
 func TestBlockCacheKeepsWhatIsReadAgain(t *testing.T) {
-	const blockBytes, most = 100, 1000
+	const blockBytes, most = 1000, 12_000
 	c := newBlockCache(most)
 	read := func(n int) (hit bool) {
 		t.Helper()
@@ -57,6 +58,29 @@ func TestBlockCacheKeepsWhatIsReadAgain(t *testing.T) {
 	if _, keep := c.get(k, most); keep {
 		t.Error("one block may take all of the cache")
 	}
+}
+
+// What small blocks take beside their bytes counts, too.
+func TestBlockCacheOfSmallBlocksIsBounded(t *testing.T) {
+	const most = 4 << 20
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	c := newBlockCache(most)
+	for i := range 200_000 {
+		k := blockKey{segment: 1, offset: int64(i)}
+		c.get(k, 1)
+		if _, keep := c.get(k, 1); !keep {
+			t.Fatal("a block that is missed twice is not to be kept")
+		}
+		c.put(k, []byte{1})
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if took := int64(after.HeapAlloc) - int64(before.HeapAlloc); took > 2*most {
+		t.Errorf("a cache of %d bytes takes %d", most, took)
+	}
+	runtime.KeepAlive(c)
 }
 
 // Reads from the cache are not what Verify goes by.

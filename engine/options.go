@@ -76,7 +76,7 @@ type Options struct {
 	// appends wait above it. Default 64 MiB.
 	TailBytes int64
 	// CacheBytes bounds the blocks in memory that short reads came back to;
-	// default 8 MiB.
+	// default 8 MiB; 1 is none.
 	CacheBytes int64
 	// PendingBytes bounds appends in flight, asynchronous ones above all;
 	// default 16 MiB.
