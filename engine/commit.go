@@ -136,6 +136,9 @@ const (
 	// spareOpsMax bounds the memory that is kept for later groups: as many as
 	// fill the queue where appends do not wait.
 	spareOpsMax = 4
+	// spareOpsCapMax is the largest of them: events of a few bytes come by the
+	// hundred thousand.
+	spareOpsCapMax = 32 << 10
 	// gatherIdle is how long a leader waits for one more caller to come back.
 	gatherIdle = 15 * time.Microsecond
 	// gatherMissMax bounds how many groups are not gathered for after those
@@ -609,8 +612,11 @@ func (c *committer) recycleLocked(g *group) {
 	ops := g.ops
 	clear(ops)
 	g.ops = nil
+	if cap(ops) > spareOpsCapMax {
+		ops = nil
+	}
 	if g.done != nil {
-		if len(c.spareOps) < spareOpsMax {
+		if ops != nil && len(c.spareOps) < spareOpsMax {
 			c.spareOps = append(c.spareOps, ops[:0]) // g is looked at by those who waited for it
 		}
 		return
