@@ -37,6 +37,7 @@ type blockRun struct {
 	raws  [][]byte
 	err   error
 	done  chan struct{} // has room for one: it says that raws and err are set
+	start func()        // read, as a value that a go statement need not make
 }
 
 const (
@@ -52,7 +53,11 @@ const (
 	aheadBlockBytes = 256 << 10
 )
 
-var runPool = sync.Pool{New: func() any { return &blockRun{done: make(chan struct{}, 1)} }}
+var runPool = sync.Pool{New: func() any {
+	run := &blockRun{done: make(chan struct{}, 1)}
+	run.start = run.read
+	return run
+}}
 
 // take returns the block with the event id if it was read ahead. What else was
 // read ahead is of no use then, and dropped.
@@ -130,7 +135,7 @@ func (a *readAhead) extend(r *reader, v *diskView, from, until uint64) {
 		}
 		run.files, run.file = r.e.files, f
 		run.begun.Store(false)
-		go run.read()
+		go run.start()
 		a.runs = append(a.runs, run)
 		a.next = run.blocks[len(run.blocks)-1].Last + 1
 	}
