@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -139,5 +140,87 @@ func TestVerifyReadsWhatIsCached(t *testing.T) {
 	}
 	if !found {
 		t.Error("Verify did not find the damage of event 501")
+	}
+}
+
+// Blocks of several topics stand at the same places of their files.
+func TestCachedBlocksAreThoseOfTheirTopics(t *testing.T) {
+	e, err := Open(t.TempDir(), Options{BlockBytes: 1 << 10, Compression: CompressionNone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	topics := []Topic{MustTopic("a"), MustTopic("b"), MustTopic("c")}
+	for _, topic := range topics {
+		events := make([]Event, 1000)
+		for i := range events {
+			events[i] = Event{Kind: "k", Payload: []byte(fmt.Sprintf("%q", fmt.Sprint(topic, i+1)))}
+		}
+		if _, _, err := e.AppendBatch(t.Context(), topic, events); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		for _, topic := range topics {
+			for range 2 {
+				got, err := ReadRange(t.Context(), e, topic, 500, 2)
+				if err != nil || len(got) != 2 || string(got[1].Payload) != fmt.Sprintf("%q", fmt.Sprint(topic, 502)) {
+					t.Fatalf("topic %s: read %v, %v", topic, got, err)
+				}
+			}
+		}
+	}
+	if e.Stats().CacheBytes == 0 {
+		t.Error("nothing was cached")
+	}
+	if _, err := e.Compact(t.Context(), topics[0], 600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadRange(t.Context(), e, topics[0], 500, 2); err != nil || len(got) != 2 || got[0].ID != 601 {
+		t.Errorf("behind a compaction: read %v, %v", got, err)
+	}
+}
+
+// Memory that changes under the cache is found out, as it is in a tail.
+func TestCachedEventsAreVerified(t *testing.T) {
+	e, err := Open(t.TempDir(), Options{BlockBytes: 1 << 10, Compression: CompressionNone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	topic := MustTopic("t")
+	events := make([]Event, 1000)
+	for i := range events {
+		events[i] = Event{Kind: "k", Payload: []byte("12345")}
+	}
+	if _, _, err := e.AppendBatch(t.Context(), topic, events); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	read := func(fn func(*RawRecord)) (err error) {
+		for r, readErr := range e.ReadRaw(t.Context(), topic, ReadOptions{After: 500, Limit: 1}) {
+			if err = readErr; err == nil {
+				fn(&r)
+			}
+		}
+		return err
+	}
+	for range 2 { // it is cached by then
+		if err := read(func(*RawRecord) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := read(func(r *RawRecord) { r.Payload[0] = '9' }); err != nil { // which nobody may do
+		t.Fatal(err)
+	}
+	err = read(func(r *RawRecord) { t.Errorf("payload %s is delivered", r.Payload) })
+	var c *CorruptError
+	if !errors.As(err, &c) || c.FirstID != 501 {
+		t.Errorf("got %v, want a CorruptError for event 501", err)
 	}
 }

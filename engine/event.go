@@ -115,7 +115,7 @@ type Record struct {
 
 // RawRecord is a record as it is stored: what [Engine.ReadRaw] lends, and the
 // ReadRaw of other backends. Its slices are valid only until the iteration's
-// next step.
+// next step, and not to be written to: other readers may share them.
 type RawRecord struct {
 	ID           EventID
 	Position     uint64

@@ -230,6 +230,7 @@ func TestChangedTopicsAreToldByTheDifference(t *testing.T) {
 	sizes := 0
 	for range 2000 {
 		old := s.topics[1]
+		held := slices.Clone(old.carried[:cap(old.carried)]) // as by readers, and by states that were before
 		changed := *old
 		drop := random.IntN(len(old.carried) + 1)
 		if random.IntN(3) > 0 {
@@ -249,6 +250,9 @@ func TestChangedTopicsAreToldByTheDifference(t *testing.T) {
 		e.changedTopic(old, &changed)
 		if err := s.apply(e.b); err != nil {
 			t.Fatal(err)
+		}
+		if !slices.Equal(held, old.carried[:cap(old.carried)]) {
+			t.Fatal("an edit changes what was there before it")
 		}
 		if got := s.topics[1]; !reflect.DeepEqual(got.carried, changed.carried) && len(got.carried)+len(changed.carried) > 0 || got.latest != changed.latest || got.low != changed.low {
 			t.Fatalf("got %+v, want %+v", got, changed)

@@ -136,6 +136,46 @@ var mutantTable = []mutant{
 		new: "	m.carried = nil", packages: []string{"./engine"}, run: ".",
 	},
 	{
+		name: "carry files are dropped that topics still need", file: "engine/flush.go",
+		old: "		if !changed[num] {\n			m.usedCarries(used)\n		}",
+		new: "		_, _ = num, m",
+	},
+	{
+		name: "carry files are dropped that lost events are reported from", file: "engine/flush.go",
+		old: "	for _, l := range m.lost {\n		used[l.carry] = true\n	}",
+		new: "", packages: []string{"./engine"}, run: ".",
+	},
+	{
+		name: "carry files that are not emptied hold up the others", file: "engine/flush.go",
+		old: "	return sortedKeys(needed)[:max(0, len(needed)-most)]",
+		new: "	return sortedKeys(w.state.carries)[:max(0, len(w.state.carries)-most)][:1]", packages: []string{"./engine"}, run: ".",
+	},
+	{
+		name: "edits keep one carried block too many", file: "engine/manifest_state.go",
+		old: "	m.carried = slices.Clip(old.carried[drop : drop+keep])",
+		new: "	m.carried = slices.Clip(old.carried[drop:min(drop+keep+1, uint64(len(old.carried)))])",
+	},
+	{
+		name: "new carried blocks are written over what readers hold", file: "engine/manifest_state.go",
+		old: "	m.carried = slices.Clip(old.carried[drop : drop+keep])",
+		new: "	m.carried = old.carried[drop : drop+keep]", packages: []string{"./engine"}, run: ".",
+	},
+	{
+		name: "cached blocks are known by their place alone", file: "engine/read.go",
+		old: "	key := blockKey{id.ID, b.Offset, b.Checksum}",
+		new: "	key := blockKey{0, b.Offset, 0}", packages: []string{"./engine"}, run: ".",
+	},
+	{
+		name: "events of cached blocks are not verified", file: "engine/read.go",
+		old: "		return r.enter(id, &b, cached)",
+		new: "		err := r.enter(id, &b, cached)\n		r.it.trusted = true\n		return err", packages: []string{"./engine"}, run: ".",
+	},
+	{
+		name: "Verify reads from the cache", file: "engine/read.go",
+		old: "	if cached != nil && !r.fresh {",
+		new: "	if cached != nil {", packages: []string{"./engine"}, run: ".",
+	},
+	{
 		name: "log is freed before the manifest is written", file: "engine/checkpoint.go",
 		old: "	if err := e.record(w, cut, mode); err != nil {",
 		new: "	_ = e.wal.Free(cut.start)\n	if err := e.record(w, cut, mode); err != nil {",
