@@ -351,7 +351,7 @@ func (w *flush) giveUp(f *flushedTopic, c *carriedBlock, err error) error {
 	}
 	lost := &lostEvents{first: c.First, last: c.Last, carry: c.carry, offset: bad.Offset, reason: bad.Reason}
 	f.lost = append(f.lost, lost)
-	f.meta.lost = append(slices.Clip(f.meta.lost), lost)
+	f.meta.lost = withLost(f.meta.lost, lost)
 	w.e.log("events are lost to damage", "topic", f.meta.name, "first", c.First, "last", c.Last, "cause", err)
 	return nil
 }

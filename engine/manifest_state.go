@@ -97,15 +97,11 @@ func (m *topicMeta) carriedAt(id uint64) *carriedBlock {
 	return nil
 }
 
-// lostUpTo is the end of the events that are lost from id next on: next-1
-// where they are not lost.
-func (m *topicMeta) lostUpTo(next uint64) uint64 {
-	for _, l := range m.lost {
-		if l.first == next {
-			next = l.last + 1
-		}
-	}
-	return next - 1
+// withLost returns lost with one range more, in its place: blocks are not found
+// to be damaged in the order of their events. The old slice is left as it is.
+func withLost(lost []*lostEvents, more *lostEvents) []*lostEvents {
+	i := sort.Search(len(lost), func(i int) bool { return lost[i].first > more.first })
+	return slices.Insert(slices.Clone(lost), i, more)
 }
 
 // segmentMeta is one segment file. It is immutable.
@@ -520,7 +516,7 @@ func (s *manifestState) applyLost(r *editReader) error {
 		return fmt.Errorf("events %d to %d of topic %d are lost", l.first, l.last, topic)
 	}
 	t := *old
-	t.lost = append(slices.Clip(old.lost), l)
+	t.lost = withLost(old.lost, l)
 	s.topics[topic] = &t
 	return nil
 }

@@ -269,3 +269,36 @@ func TestChangedTopicsAreToldByTheDifference(t *testing.T) {
 		t.Error("an edit that keeps blocks that are not there is applied")
 	}
 }
+
+// Lost events have places of their own, whatever the order they were found in.
+func TestLostEventsAreInOrderAndApart(t *testing.T) {
+	for _, test := range []struct {
+		lost  [][2]uint64
+		valid bool
+	}{
+		{[][2]uint64{{11, 14}, {15, 20}}, true},
+		{[][2]uint64{{15, 20}, {11, 14}}, true},
+		{[][2]uint64{{11, 14}, {15, 20}, {12, 13}}, false},
+		{[][2]uint64{{11, 20}, {3, 4}}, false},
+		{[][2]uint64{{11, 14}}, false},
+	} {
+		s := newManifestState([16]byte{1})
+		var e edit
+		e.topic(&topicMeta{place: place{1, 1}, name: MustTopic("t"), latest: 30, low: 1})
+		for i, ids := range [][2]uint64{{1, 10}, {21, 30}} {
+			e.segment(&segmentMeta{id: segment.Identity{Topic: 1, Incarnation: 1, ID: uint64(i + 1), Base: ids[0]}, first: ids[0], last: ids[1]})
+		}
+		for _, ids := range test.lost {
+			e.lost(1, &lostEvents{first: ids[0], last: ids[1], carry: 9})
+		}
+		if err := s.apply(e.b); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.topics[1].check("manifest"); (err == nil) != test.valid {
+			t.Errorf("lost %v: %v", test.lost, err)
+		}
+		if test.valid {
+			newDiskView(s.topics[1])
+		}
+	}
+}

@@ -292,30 +292,33 @@ func (m *topicMeta) check(file string) error {
 	bad := func(format string, args ...any) error {
 		return &CorruptError{Topic: m.name.name, File: file, Reason: fmt.Sprintf(format, args...)}
 	}
-	next := uint64(0)
-	if len(m.lost) > 0 && m.lost[0].first < m.firstStored() {
-		next = m.lost[0].first
+	next, lost := uint64(0), m.lost
+	if len(lost) > 0 && lost[0].first < m.firstStored() {
+		next = lost[0].first
+	}
+	passLost := func() {
+		for len(lost) > 0 && lost[0].first == next {
+			next = lost[0].last + 1
+			lost = lost[1:]
+		}
 	}
 	for _, s := range m.segments {
-		if next != 0 {
-			next = m.lostUpTo(next) + 1
-		}
+		passLost()
 		if next != 0 && s.first != next {
 			return bad("segment %d begins at event %d, want %d", s.id.ID, s.first, next)
 		}
 		next = s.last + 1
 	}
 	for _, c := range m.carried {
-		if next != 0 {
-			next = m.lostUpTo(next) + 1
-		}
+		passLost()
 		if next != 0 && c.First != next {
 			return bad("carried block begins at event %d, want %d", c.First, next)
 		}
 		next = c.Last + 1
 	}
-	if next != 0 {
-		next = m.lostUpTo(next) + 1
+	passLost()
+	if len(lost) > 0 {
+		return bad("events %d to %d are lost, and stored elsewhere", lost[0].first, lost[0].last)
 	}
 	switch {
 	case m.low == 0 || m.low-1 > m.latest:
