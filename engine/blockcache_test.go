@@ -154,7 +154,7 @@ func TestCachedBlocksAreThoseOfTheirTopics(t *testing.T) {
 	for _, topic := range topics {
 		events := make([]Event, 1000)
 		for i := range events {
-			events[i] = Event{Kind: "k", Payload: []byte(fmt.Sprintf("%q", fmt.Sprint(topic, i+1)))}
+			events[i] = Event{Kind: "k", Payload: fmt.Appendf(nil, "%q", fmt.Sprint(topic, i+1))}
 		}
 		if _, _, err := e.AppendBatch(t.Context(), topic, events); err != nil {
 			t.Fatal(err)
