@@ -151,6 +151,11 @@ var mutantTable = []mutant{
 		new: "	return sortedKeys(w.state.carries)[:max(0, len(w.state.carries)-most)][:1]", packages: []string{"./engine"}, run: ".",
 	},
 	{
+		name: "lost events are kept in the order they were found in", file: "engine/manifest_state.go",
+		old: "	i := sort.Search(len(lost), func(i int) bool { return lost[i].first > more.first })",
+		new: "	i := len(lost)", packages: []string{"./engine"}, run: ".",
+	},
+	{
 		name: "edits keep one carried block too many", file: "engine/manifest_state.go",
 		old: "	m.carried = slices.Clip(old.carried[drop : drop+keep])",
 		new: "	m.carried = slices.Clip(old.carried[drop:min(drop+keep+1, uint64(len(old.carried)))])",
