@@ -112,7 +112,8 @@ func (m *topicMeta) dump(consumers int) TopicDump {
 	for _, s := range m.segments {
 		d.Segments = append(d.Segments, SegmentDump{File: segment.FileName(s.id), First: EventID(s.first), Last: EventID(s.last), Durable: s.durable, Sealed: s.sealed})
 	}
-	for _, c := range m.carried {
+	for i := range m.carried {
+		c := &m.carried[i]
 		d.Carried = append(d.Carried, CarriedDump{
 			File: carryName(c.carry), Offset: c.Offset, Bytes: c.Stored,
 			First: EventID(c.First), Last: EventID(c.Last),

@@ -33,6 +33,7 @@ type flush struct {
 	leaving map[uint64]bool // topics that leave them now
 	moving  map[uint64]bool // topics that may move into their own segments now
 	builder blockBuilder
+	added   []carriedBlock // of the topic that is being written
 	stored  segment.Buffer // of the carried block that is looked at
 	raw     []byte
 	created bool // a file in seg/
@@ -204,8 +205,8 @@ func (m *topicMeta) carriedUpTo(carry uint64) bool {
 }
 
 func (m *topicMeta) carriedBytes() (n int64) {
-	for _, c := range m.carried {
-		n += int64(c.Raw)
+	for i := range m.carried {
+		n += int64(m.carried[i].Raw)
 	}
 	return n
 }
@@ -273,10 +274,11 @@ func (f *flushedTopic) dropBelow(m *topicMeta) {
 // eachPart goes through what is carried, and then through chunks: it calls whole
 // for blocks that are to be copied, and event for all other events.
 func (w *flush) eachPart(
-	f *flushedTopic, carried []*carriedBlock, chunks []chunk,
+	f *flushedTopic, carried []carriedBlock, chunks []chunk,
 	whole func(c *carriedBlock, body segment.Body) error, event func(encoded []byte, r *RawRecord) error,
 ) error {
-	for _, c := range carried {
+	for i := range carried {
+		c := &carried[i]
 		if w.movesWhole(c, f.meta.low) {
 			body, err := w.e.files.readBody(w.carryIdentity(c), c.Block, &w.stored)
 			if err == nil {
@@ -591,8 +593,7 @@ func (w *flush) seal(m *topicMeta, seg *openSegment) error {
 // blocks but for the first keep of them.
 func (w *flush) intoCarry(f *flushedTopic, keep int, chunks []chunk) error {
 	m := f.meta
-	again := m.carried[keep:]
-	m.carried = slices.Clip(m.carried[:keep])
+	w.added = w.added[:0]
 	b := &w.builder
 	b.reset(m.place)
 	write := func() error {
@@ -600,7 +601,7 @@ func (w *flush) intoCarry(f *flushedTopic, keep int, chunks []chunk) error {
 			return nil
 		}
 		w.raw = b.raw(w.raw[:0])
-		err := w.carryBlock(m, func(file *segment.Writer) (segment.Block, error) { return file.Add(b.block, w.raw) })
+		err := w.carryBlock(func(file *segment.Writer) (segment.Block, error) { return file.Add(b.block, w.raw) })
 		b.reset(m.place)
 		return err
 	}
@@ -610,9 +611,9 @@ func (w *flush) intoCarry(f *flushedTopic, keep int, chunks []chunk) error {
 			return err
 		}
 		last = c.Last
-		return w.carryBlock(m, func(file *segment.Writer) (segment.Block, error) { return file.AddBody(c.Block, body) })
+		return w.carryBlock(func(file *segment.Writer) (segment.Block, error) { return file.AddBody(c.Block, body) })
 	}
-	err := w.eachPart(f, again, chunks, whole, func(encoded []byte, r *RawRecord) error {
+	err := w.eachPart(f, m.carried[keep:], chunks, whole, func(encoded []byte, r *RawRecord) error {
 		id := uint64(r.ID)
 		lost := last != 0 && id != last+1 // between the two
 		if lost || !b.fits(encoded, w.e.opts.BlockBytes) {
@@ -624,14 +625,15 @@ func (w *flush) intoCarry(f *flushedTopic, keep int, chunks []chunk) error {
 		b.add(encoded, r)
 		return nil
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = write()
 	}
-	return write()
+	m.carried = slices.Concat(m.carried[:keep], w.added)
+	return err
 }
 
-// carryBlock adds a block to the carry file.
-func (w *flush) carryBlock(m *topicMeta, add func(*segment.Writer) (segment.Block, error)) error {
+// carryBlock adds a block to the carry file, and notes it in w.added.
+func (w *flush) carryBlock(add func(*segment.Writer) (segment.Block, error)) error {
 	w.makeWay()
 	if err := w.openCarry(); err != nil {
 		return err
@@ -641,7 +643,7 @@ func (w *flush) carryBlock(m *topicMeta, add func(*segment.Writer) (segment.Bloc
 		return err
 	}
 	w.carry.size = w.carry.w.Size()
-	m.carried = append(m.carried, &carriedBlock{carry: w.carry.id.ID, Block: block})
+	w.added = append(w.added, carriedBlock{carry: w.carry.id.ID, Block: block})
 	if w.carry.size >= w.carryFileBytes() {
 		w.carry = nil
 	}
@@ -862,8 +864,8 @@ func (w *flush) editCarries() {
 
 // usedCarries notes the carry files that the topic needs.
 func (m *topicMeta) usedCarries(used map[uint64]bool) {
-	for _, c := range m.carried {
-		used[c.carry] = true
+	for i := range m.carried {
+		used[m.carried[i].carry] = true
 	}
 	for _, l := range m.lost {
 		used[l.carry] = true

@@ -47,7 +47,7 @@ type topicMeta struct {
 	// segments hold ids in rising order, without a hole between them.
 	segments []*segmentMeta
 	// carried are the topic's blocks in carry files, behind all segments.
-	carried []*carriedBlock
+	carried []carriedBlock
 	// lost are events that were carried and no longer verified when they were
 	// to be moved. They lie between segments, in rising order.
 	lost []*lostEvents
@@ -92,7 +92,7 @@ func (m *topicMeta) firstStored() uint64 {
 func (m *topicMeta) carriedAt(id uint64) *carriedBlock {
 	i := sort.Search(len(m.carried), func(i int) bool { return m.carried[i].Last >= id })
 	if i < len(m.carried) && m.carried[i].First <= id {
-		return m.carried[i]
+		return &m.carried[i]
 	}
 	return nil
 }
@@ -117,6 +117,8 @@ type segmentMeta struct {
 }
 
 // carriedBlock is where some of a small topic's events stand in a carry file.
+// There are so many that they stand in slices by value, without a pointer in
+// them: the garbage collector and walks over all topics pass them quickly.
 type carriedBlock struct {
 	carry uint64 // id of the carry file
 	segment.Block
@@ -168,9 +170,10 @@ func (e *edit) topic(m *topicMeta) {
 	e.carriedBlocks(m.carried)
 }
 
-func (e *edit) carriedBlocks(blocks []*carriedBlock) {
+func (e *edit) carriedBlocks(blocks []carriedBlock) {
 	e.uint(uint64(len(blocks)))
-	for _, c := range blocks {
+	for i := range blocks {
+		c := &blocks[i]
 		e.uint(c.carry)
 		e.block(&c.Block)
 	}
@@ -425,7 +428,7 @@ func (s *manifestState) applyBlocks(m *topicMeta, r *editReader) {
 		m.lost = m.lost[1:]
 	}
 	for n := r.uint(); n > 0 && r.err == nil; n-- {
-		m.carried = append(m.carried, &carriedBlock{carry: r.uint(), Block: r.block(m.place)})
+		m.carried = append(m.carried, carriedBlock{carry: r.uint(), Block: r.block(m.place)})
 	}
 	if r.err == nil {
 		s.topics[m.topic] = m

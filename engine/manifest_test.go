@@ -32,7 +32,7 @@ func sampleEdits() [][]byte {
 			durable: 8192, first: first, last: last, firstPosition: first, lastPosition: last, minTime: -5, maxTime: 7, kinds: 1 << 40,
 		}
 	}
-	carried := &carriedBlock{carry: 11, Block: segment.Block{Topic: 1, Incarnation: 1, First: 21, Last: 30, FirstPosition: 80, LastPosition: 99, Offset: 4096, Stored: 200, Raw: 300, Checksum: 77}}
+	carried := carriedBlock{carry: 11, Block: segment.Block{Topic: 1, Incarnation: 1, First: 21, Last: 30, FirstPosition: 80, LastPosition: 99, Offset: 4096, Stored: 200, Raw: 300, Checksum: 77}}
 	var a, b, c edit
 	a.log(s)
 	a.topic(topic)
@@ -42,7 +42,7 @@ func sampleEdits() [][]byte {
 	a.segment(full)
 	a.segment(seg(6, 11, 20))
 	withCarried := *topic
-	withCarried.carried = []*carriedBlock{carried}
+	withCarried.carried = []carriedBlock{carried}
 	a.carry(&carryMeta{id: 11, durable: 8192})
 	a.topic(&withCarried)
 	a.cursor(cursor.Entry{Topic: 1, Consumer: "c", Cursor: cursor.Cursor{ID: 9, AckedMS: 5}})
@@ -242,7 +242,7 @@ func TestChangedTopicsAreToldByTheDifference(t *testing.T) {
 		}
 		changed.carried = slices.Clone(old.carried[drop : drop+keep])
 		for range random.IntN(4) {
-			changed.carried = append(changed.carried, &carriedBlock{carry: next % 7, Block: segment.Block{Topic: 1, Incarnation: 1, First: next, Last: next + 2, Stored: 200, Raw: 300, Checksum: next}})
+			changed.carried = append(changed.carried, carriedBlock{carry: next % 7, Block: segment.Block{Topic: 1, Incarnation: 1, First: next, Last: next + 2, Stored: 200, Raw: 300, Checksum: next}})
 			next += 3
 		}
 		changed.latest, changed.low = next-1, max(changed.low, next/2)

@@ -309,7 +309,8 @@ func (m *topicMeta) check(file string) error {
 		}
 		next = s.last + 1
 	}
-	for _, c := range m.carried {
+	for i := range m.carried {
+		c := &m.carried[i]
 		passLost()
 		if next != 0 && c.First != next {
 			return bad("carried block begins at event %d, want %d", c.First, next)
