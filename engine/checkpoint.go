@@ -55,6 +55,7 @@ type cursorKey struct {
 
 type topicCut struct {
 	t           *topicState
+	old         *topicMeta // what the manifest knows; nil: nothing
 	chunks      []chunk
 	latest, low uint64
 }
@@ -225,9 +226,13 @@ func (e *Engine) record(w *flush, cut *checkpointCut, mode checkpointMode) error
 		w.edit.forget(id)
 	}
 	if mode == checkpointRecovery {
-		return e.rotateManifest(w.edit.b, true)
+		if err := e.rotateManifest(w.edit.b, true); err != nil {
+			return err
+		}
+		e.manifest.state.take(w.topics) // so that it and readers share them
+		return nil
 	}
-	return e.appendEdit(w.edit.b)
+	return e.appendEdit(w)
 }
 
 // editCursors writes where each cursor that moved is now. A topic's creation
@@ -251,21 +256,37 @@ func (w *flush) editCursors(moved map[cursorKey]cursor.Entry) {
 	}
 }
 
-// appendEdit writes an edit to the manifest, and then applies it.
-func (e *Engine) appendEdit(b []byte) error {
+// appendEdit writes an edit to the manifest, and then applies it: what it says
+// of topics is known, and so is not taken apart again.
+func (e *Engine) appendEdit(w *flush) error {
 	m := e.manifest
-	if err := m.append(frameEdit, b); err != nil {
+	if err := m.append(frameEdit, w.edit.b); err != nil {
 		var s *syncError
 		if errors.Is(err, vfs.ErrNoSpace) && !errors.As(err, &s) {
 			return noSpace(err)
 		}
 		return &fatalError{err}
 	}
-	if err := m.state.apply(b); err != nil {
-		panic("engine: own manifest edit does not apply: " + err.Error())
+	for _, part := range [][]byte{w.edit.b[:w.topicsFrom], w.edit.b[w.topicsTo:]} {
+		if err := m.state.apply(part); err != nil {
+			panic("engine: own manifest edit does not apply: " + err.Error())
+		}
 	}
+	m.state.take(w.topics)
 	e.manifestLen.Store(m.size)
 	return nil
+}
+
+// take makes topics part of s as they were flushed: what apply makes of the edit
+// that tells of them.
+func (s *manifestState) take(topics []flushedTopic) {
+	for i := range topics {
+		f := &topics[i]
+		s.topics[f.meta.topic] = f.meta
+		for _, dropped := range f.dropped {
+			s.tombstones[dropped.id.ID] = dropped.id
+		}
+	}
 }
 
 // rotateGrown replaces the manifest where its edits have outgrown its snapshot.
@@ -329,14 +350,12 @@ func (e *Engine) install(w *flush, cut *checkpointCut) {
 	w.close() // all is synced
 	e.writers.next = max(e.writers.next, w.nextID)
 	e.writers.orphans, e.writers.forget = nil, nil
-	state := e.manifest.state
-	e.stats.segmentBytes.Store(state.bytes())
+	e.stats.segmentBytes.Store(e.manifest.state.bytes())
 	e.publishMu.Lock()
 	for i := range w.topics {
 		f := &w.topics[i]
 		t := f.cut.t
-		meta := state.topics[t.topic]
-		t.disk.Store(e.viewAfter(t, f, meta))
+		t.disk.Store(e.viewAfter(t, f))
 		e.cutTailLocked(t, f.flushed)
 	}
 	e.publishMu.Unlock()
@@ -346,7 +365,8 @@ func (e *Engine) install(w *flush, cut *checkpointCut) {
 }
 
 // viewAfter is what readers see of a topic after a checkpoint.
-func (e *Engine) viewAfter(t *topicState, f *flushedTopic, meta *topicMeta) *diskView {
+func (e *Engine) viewAfter(t *topicState, f *flushedTopic) *diskView {
+	meta := f.meta
 	v := &diskView{meta: meta, last: meta.last(), gaps: meta.gaps()}
 	old := t.disk.Load()
 	if old != nil {

@@ -21,23 +21,25 @@ import (
 // where it empties files. So a checkpoint opens few files, however many topics it
 // touches.
 type flush struct {
-	e       *Engine
-	state   *manifestState
-	nextID  uint64
-	edit    edit
-	topics  []flushedTopic
-	files   []*openSegment // all that were written to
-	carry   *openSegment   // the last of carries, while it has room
-	carries []*openSegment
-	evicted uint64          // the last of the carry files that are emptied; 0: none
-	leaving map[uint64]bool // topics that leave them now
-	moving  map[uint64]bool // topics that may move into their own segments now
-	builder blockBuilder
-	added   []carriedBlock // of the topic that is being written
-	stored  segment.Buffer // of the carried block that is looked at
-	raw     []byte
-	created bool // a file in seg/
-	newRoot bool // a file in the root
+	e      *Engine
+	state  *manifestState
+	nextID uint64
+	edit   edit
+	topics []flushedTopic
+	// edit.b[topicsFrom:topicsTo] is about topics.
+	topicsFrom, topicsTo int
+	files                []*openSegment // all that were written to
+	carry                *openSegment   // the last of carries, while it has room
+	carries              []*openSegment
+	evicted              uint64          // the last of the carry files that are emptied; 0: none
+	leaving              map[uint64]bool // topics that leave them now
+	moving               map[uint64]bool // topics that may move into their own segments now
+	builder              blockBuilder
+	added                []carriedBlock // of the topic that is being written
+	stored               segment.Buffer // of the carried block that is looked at
+	raw                  []byte
+	created              bool // a file in seg/
+	newRoot              bool // a file in the root
 }
 
 // flushedTopic is what becomes of one topic.
@@ -76,6 +78,8 @@ const (
 	// syncManyFiles is the number of files from which one sync of the whole
 	// file system is cheaper than one of each.
 	syncManyFiles = 32
+	// editBytes is what the edit of a topic takes that has one block more.
+	editBytes = 80
 )
 
 func newFlush(e *Engine) *flush {
@@ -88,12 +92,16 @@ func (w *flush) carryFileBytes() int64 { return min(w.e.opts.SegmentBytes, carry
 func (w *flush) run(cut *checkpointCut) error {
 	budget := int64(0)
 	for i := range cut.topics {
-		budget += chunkBytes(cut.topics[i].chunks)
+		c := &cut.topics[i]
+		c.old = w.state.topics[c.t.topic]
+		budget += chunkBytes(c.chunks)
 	}
 	w.admitMoves(cut, budget)
-	for _, c := range append(cut.topics, w.evict(cut, budget)...) {
-		if err := w.topic(&c); err != nil {
-			return fmt.Errorf("write topic %s: %w", c.t.name, err)
+	cuts := append(cut.topics, w.evict(cut, budget)...)
+	w.topics = make([]flushedTopic, 0, len(cuts))
+	for i := range cuts {
+		if err := w.topic(&cuts[i]); err != nil {
+			return fmt.Errorf("write topic %s: %w", cuts[i].t.name, err)
 		}
 	}
 	return nil
@@ -109,7 +117,7 @@ func (w *flush) admitMoves(cut *checkpointCut, budget int64) {
 	var grown []candidate
 	for i := range cut.topics {
 		c := &cut.topics[i]
-		if m := w.state.topics[c.t.topic]; m != nil && len(m.carried) > 0 {
+		if m := c.old; m != nil && len(m.carried) > 0 {
 			if bytes := m.carriedBytes(); bytes+chunkBytes(c.chunks) >= w.moveBytes() {
 				grown = append(grown, candidate{c.t.topic, bytes})
 			}
@@ -168,7 +176,7 @@ func (w *flush) evict(cut *checkpointCut, budget int64) (more []topicCut) {
 		}
 		w.leaving[m.topic] = true
 		if !inCut[m.topic] {
-			more = append(more, topicCut{t: w.e.byNum[m.topic], latest: m.latest, low: m.low})
+			more = append(more, topicCut{t: w.e.byNum[m.topic], old: m, latest: m.latest, low: m.low})
 		}
 	}
 	return more
@@ -215,8 +223,8 @@ func (m *topicMeta) carriedBytes() (n int64) {
 func (w *flush) topic(c *topicCut) error {
 	t := c.t
 	f := flushedTopic{cut: c, meta: &topicMeta{place: t.place, name: t.name}, flushed: c.latest}
-	if old := w.state.topics[t.topic]; old != nil {
-		*f.meta = *old
+	if c.old != nil {
+		*f.meta = *c.old
 	}
 	m := f.meta
 	m.latest, m.low = c.latest, c.low
@@ -795,9 +803,11 @@ func (w *flush) close() {
 
 // editTopics says what has become of the topics.
 func (w *flush) editTopics() {
+	w.edit.b = slices.Grow(w.edit.b, editBytes*len(w.topics))
+	w.topicsFrom = len(w.edit.b)
 	for i := range w.topics {
 		f := &w.topics[i]
-		old := w.state.topics[f.meta.topic]
+		old := f.cut.old
 		if old == nil {
 			w.edit.topic(f.meta)
 		} else {
@@ -815,6 +825,7 @@ func (w *flush) editTopics() {
 			w.edit.lost(f.meta.topic, l)
 		}
 	}
+	w.topicsTo = len(w.edit.b)
 }
 
 // has says whether the very same segment is part of m, which may be nil.

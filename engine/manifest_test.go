@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/seglog/seglog/cursor"
+	"github.com/seglog/seglog/internal/env"
 	"github.com/seglog/seglog/internal/vfs"
 	"github.com/seglog/seglog/segment"
 	"github.com/seglog/seglog/wal"
@@ -300,5 +304,52 @@ func TestLostEventsAreInOrderAndApart(t *testing.T) {
 		if test.valid {
 			newDiskView(s.topics[1])
 		}
+	}
+}
+
+// TestManifestInMemoryIsTheOneOnDisk: what checkpoints make of the manifest's
+// state without reading their own edits is what those who read them get.
+func TestManifestInMemoryIsTheOneOnDisk(t *testing.T) {
+	disk, random := vfs.NewSim(1), rand.New(rand.NewPCG(1, 2))
+	e, err := OpenEnv(env.Env{FS: disk, Now: time.Now, Rand: random.Uint64, Inline: true}, "sim", Options{BlockBytes: 256, SegmentBytes: 16 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	segments, carried, dropped := 0, 0, 0
+	for round := range 300 {
+		for range random.IntN(20) {
+			topic := MustTopic(fmt.Sprint("t", random.IntN(12)))
+			event := Event{Kind: "k", Payload: []byte(`"` + strings.Repeat("x", random.IntN(400)) + `"`)}
+			for range random.IntN(8) {
+				if _, err := e.Append(t.Context(), topic, event); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if latest, ok, _ := e.Latest(t.Context(), topic); ok && random.IntN(12) == 0 {
+				if _, err := e.Compact(t.Context(), topic, EventID(random.Uint64N(uint64(latest)+1))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l, err := readManifest(disk, e.manifest.gen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := e.manifest.state.snapshot(), l.state.snapshot(); !bytes.Equal(got, want) {
+			t.Fatalf("round %d: the state in memory is\n%x\nand on disk\n%x", round, got, want)
+		}
+		for _, m := range l.state.topics {
+			segments, carried = max(segments, len(m.segments)), max(carried, len(m.carried))
+		}
+		dropped = max(dropped, len(l.state.tombstones))
+	}
+	if segments < 2 || carried < 2 || dropped < 2 {
+		t.Errorf("at most %d segments and %d carried blocks in a topic, and %d dropped files: too few to tell", segments, carried, dropped)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
