@@ -349,6 +349,7 @@ func (e *Engine) removeOldManifests() {
 func (e *Engine) install(w *flush, cut *checkpointCut) {
 	w.close() // all is synced
 	e.writers.next = max(e.writers.next, w.nextID)
+	e.writers.used = w.used
 	e.writers.orphans, e.writers.forget = nil, nil
 	e.stats.segmentBytes.Store(e.manifest.state.bytes())
 	e.publishMu.Lock()
@@ -452,6 +453,9 @@ type segmentWriters struct {
 	known       map[uint64]bool
 	orphans     []segment.Identity // files that no manifest knows, to be dropped
 	forget      []uint64           // tombstones whose files are gone for good
+	// used is what topics have in each carry file, by the manifest; nil: not
+	// counted yet.
+	used map[uint64]carryUse
 }
 
 // trusted says whether a file may be written to again: this process made it or

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 
@@ -28,18 +29,20 @@ type flush struct {
 	topics []flushedTopic
 	// edit.b[topicsFrom:topicsTo] is about topics.
 	topicsFrom, topicsTo int
-	files                []*openSegment // all that were written to
-	carry                *openSegment   // the last of carries, while it has room
-	carries              []*openSegment
-	evicted              uint64          // the last of the carry files that are emptied; 0: none
-	leaving              map[uint64]bool // topics that leave them now
-	moving               map[uint64]bool // topics that may move into their own segments now
-	builder              blockBuilder
-	added                []carriedBlock // of the topic that is being written
-	stored               segment.Buffer // of the carried block that is looked at
-	raw                  []byte
-	created              bool // a file in seg/
-	newRoot              bool // a file in the root
+
+	files   []*openSegment // all that were written to
+	carry   *openSegment   // the last of carries, while it has room
+	carries []*openSegment
+	used    map[uint64]carryUse // what topics have in each carry file, as of here
+	evicted uint64              // the last of the carry files that are emptied; 0: none
+	leaving map[uint64]bool     // topics that leave them now
+	moving  map[uint64]bool     // topics that may move into their own segments now
+	builder blockBuilder
+	added   []carriedBlock // of the topic that is being written
+	stored  segment.Buffer // of the carried block that is looked at
+	raw     []byte
+	created bool // a file in seg/
+	newRoot bool // a file in the root
 }
 
 // flushedTopic is what becomes of one topic.
@@ -83,7 +86,12 @@ const (
 )
 
 func newFlush(e *Engine) *flush {
-	return &flush{e: e, state: e.manifest.state, nextID: max(e.manifest.state.nextSegment, e.writers.next)}
+	w := &flush{e: e, state: e.manifest.state, nextID: max(e.manifest.state.nextSegment, e.writers.next)}
+	if e.writers.used == nil {
+		e.writers.used = w.state.carryUses()
+	}
+	w.used = maps.Clone(e.writers.used)
+	return w
 }
 
 func (w *flush) carryFileBytes() int64 { return min(w.e.opts.SegmentBytes, carryFileBytesMax) }
@@ -243,6 +251,7 @@ func (w *flush) topic(c *topicCut) error {
 		err = w.intoCarry(&f, m.keptBlocks(w.e.opts.BlockBytes, fresh), chunks)
 	}
 	w.topics = append(w.topics, f)
+	w.countUse(c.old, m)
 	return err
 }
 
@@ -847,38 +856,54 @@ func (m *topicMeta) has(s *segmentMeta) bool {
 // editCarries says how long the carry files are now, and drops those that no
 // topic needs.
 func (w *flush) editCarries() {
-	used := map[uint64]bool{}
 	for _, c := range w.carries {
 		w.edit.carry(&carryMeta{id: c.id.ID, durable: c.size})
-		used[c.id.ID] = true
-	}
-	if len(w.state.carries) == 0 {
-		return
-	}
-	changed := make(map[uint64]bool, len(w.topics))
-	for i := range w.topics {
-		m := w.topics[i].meta
-		changed[m.topic] = true
-		m.usedCarries(used)
-	}
-	for num, m := range w.state.topics {
-		if !changed[num] {
-			m.usedCarries(used)
-		}
 	}
 	for _, id := range sortedKeys(w.state.carries) {
-		if !used[id] {
+		if w.used[id].parts == 0 {
 			w.edit.dropCarry(id)
+			delete(w.used, id)
 		}
 	}
 }
 
-// usedCarries notes the carry files that the topic needs.
-func (m *topicMeta) usedCarries(used map[uint64]bool) {
-	for i := range m.carried {
-		used[m.carried[i].carry] = true
+// carryUse is what topics have in one carry file.
+type carryUse struct {
+	parts int   // blocks, and places of lost events
+	bytes int64 // of those blocks, as they are stored
+}
+
+// carryUses is what topics have in each carry file.
+func (s *manifestState) carryUses() map[uint64]carryUse {
+	used := map[uint64]carryUse{}
+	for _, m := range s.topics {
+		addUse(used, m.carried, m.lost, 1)
 	}
-	for _, l := range m.lost {
-		used[l.carry] = true
+	return used
+}
+
+// countUse notes that a topic, which was old, is m now.
+func (w *flush) countUse(old, m *topicMeta) {
+	if old == nil {
+		addUse(w.used, m.carried, m.lost, 1)
+		return
+	}
+	same := 0 // most stay
+	for same < min(len(old.carried), len(m.carried)) && old.carried[same] == m.carried[same] {
+		same++
+	}
+	addUse(w.used, old.carried[same:], old.lost, -1)
+	addUse(w.used, m.carried[same:], m.lost, 1)
+}
+
+func addUse(used map[uint64]carryUse, carried []carriedBlock, lost []*lostEvents, n int) {
+	for i := range carried {
+		c := &carried[i]
+		u := used[c.carry]
+		used[c.carry] = carryUse{u.parts + n, u.bytes + int64(n)*int64(c.Stored)}
+	}
+	for _, l := range lost {
+		u := used[l.carry]
+		used[l.carry] = carryUse{u.parts + n, u.bytes}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -340,6 +341,9 @@ func TestManifestInMemoryIsTheOneOnDisk(t *testing.T) {
 		}
 		if got, want := e.manifest.state.snapshot(), l.state.snapshot(); !bytes.Equal(got, want) {
 			t.Fatalf("round %d: the state in memory is\n%x\nand on disk\n%x", round, got, want)
+		}
+		if got, want := e.writers.used, l.state.carryUses(); !maps.Equal(got, want) {
+			t.Fatalf("round %d: carry files are counted as used %v, want %v", round, got, want)
 		}
 		for _, m := range l.state.topics {
 			segments, carried = max(segments, len(m.segments)), max(carried, len(m.carried))
