@@ -98,6 +98,9 @@ func (w *flush) carryFileBytes() int64 { return min(w.e.opts.SegmentBytes, carry
 
 // run writes the blocks of all topics of the cut.
 func (w *flush) run(cut *checkpointCut) error {
+	// Always in the same order, what is next to one another in memory and in
+	// carry files is looked at together.
+	slices.SortFunc(cut.topics, func(a, b topicCut) int { return cmp.Compare(a.t.topic, b.t.topic) })
 	budget := int64(0)
 	for i := range cut.topics {
 		c := &cut.topics[i]
