@@ -117,6 +117,7 @@ type committer struct {
 	// Gathering, see gather. Who leads owns these.
 	arrived    atomic.Int64 // callers waiting in the first group
 	target     int64        // how many of them the next leader waits for
+	crowd      int64        // how many there were of late
 	gatherSkip int
 	gatherMiss int
 	yields     int   // see yield
@@ -571,7 +572,10 @@ func (e *Engine) finish(g *group, err error) error {
 	case g.bytes > 0:
 		c.full = false
 	}
-	c.target = g.callers + c.arrived.Load()
+	// Who was woken and has not run yet, because a checkpoint has the other
+	// processor, is in neither of the two, but belongs to the crowd.
+	c.crowd = max(g.callers+c.arrived.Load(), c.crowd-c.crowd/32-1)
+	c.target = c.crowd
 	c.waking.Store(true)
 	e.handOverLocked()
 	c.mu.Unlock()
