@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,7 +14,8 @@ import (
 // write-ahead log and reserve, whose size does not depend on the events.
 type DiskUsage struct{ Allocated, Apparent, WAL int64 }
 
-// DiskUse adds up the files below dir.
+// DiskUse adds up the files below dir. One that is removed meanwhile does not
+// count.
 func DiskUse(dir string) (DiskUsage, error) {
 	var u DiskUsage
 	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
@@ -21,6 +23,9 @@ func DiskUse(dir string) (DiskUsage, error) {
 			return err
 		}
 		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
