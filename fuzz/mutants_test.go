@@ -137,13 +137,13 @@ var mutantTable = []mutant{
 	},
 	{
 		name: "carry files are dropped that topics still need", file: "engine/flush.go",
-		old: "		if !changed[num] {\n			m.usedCarries(used)\n		}",
-		new: "		_, _ = num, m",
+		old: "	addUse(w.used, m.carried[same:], m.lost, 1)\n}",
+		new: "	addUse(w.used, nil, m.lost, 1)\n}",
 	},
 	{
 		name: "carry files are dropped that lost events are reported from", file: "engine/flush.go",
-		old: "	for _, l := range m.lost {\n		used[l.carry] = true\n	}",
-		new: "", packages: []string{"./engine"}, run: ".",
+		old: "		used[l.carry] = carryUse{u.parts + n, u.bytes}",
+		new: "		used[l.carry] = u", packages: []string{"./engine"}, run: ".",
 	},
 	{
 		name: "carry files that are not emptied hold up the others", file: "engine/flush.go",

@@ -1,6 +1,6 @@
 package vfs
 
-import "unsafe"
+import "reflect"
 
 // directAlign is what direct writes must be aligned to, in memory and in the
 // file: no disk asks for more.
@@ -9,7 +9,7 @@ const directAlign = 4096
 // DirectBuffer returns n bytes of memory that a direct write may start at.
 func DirectBuffer(n int) []byte {
 	b := make([]byte, n+directAlign)
-	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) % directAlign
+	skip := -reflect.ValueOf(b).Pointer() % directAlign
 	return b[skip:][:n:n]
 }
 
