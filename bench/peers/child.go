@@ -24,18 +24,14 @@ const childVar = "PEERS_CHILD"
 
 // childTask is what a process that a row started is to do.
 type childTask struct {
-	Name  string        `json:"name"`
-	Dir   string        `json:"dir"`
-	Batch int           `json:"batch,omitempty"`
-	Turn  time.Duration `json:"turn,omitempty"`
+	Name  string `json:"name"`
+	Dir   string `json:"dir"`
+	Batch int    `json:"batch"`
 }
 
 // childReport is the line that it prints.
 type childReport struct {
-	WALBytes    int64 `json:"wal_bytes"`    // in use
-	EmptyBytes  int64 `json:"empty_bytes"`  // resident memory before the log was opened
-	OpenBytes   int64 `json:"open_bytes"`   // with the log open, an event appended to each topic, and nothing to do
-	LoadedBytes int64 `json:"loaded_bytes"` // a second after appenders stopped
+	WALBytes int64 `json:"wal_bytes"` // in use
 }
 
 // child does what the environment asks this process to do, if anything.
@@ -48,11 +44,8 @@ func child() (asked bool, err error) {
 	if err := json.Unmarshal([]byte(text), &task); err != nil {
 		return true, err
 	}
-	switch task.Name {
-	case "append":
+	if task.Name == "append" {
 		return true, appendUntilKilled(task)
-	case "rest":
-		return true, restChild(task)
 	}
 	return true, fmt.Errorf("unknown task %q", task.Name)
 }
@@ -211,69 +204,40 @@ func checkWAL(dir string) (spent time.Duration, bytes int64, err error) {
 	return time.Since(began), bytes, nil
 }
 
-// rest measures a process that holds an open log and does nothing.
+// rest measures a process that holds an open log and does nothing. It is one
+// without the other stores.
 func (h *harness) rest(s store) (done result.Sample, err error) {
 	dir, err := h.newDir(s)
 	if err != nil {
 		return done, err
 	}
 	defer h.remove(dir)
-	cmd, report, err := childTask{Name: "rest", Dir: dir, Turn: h.turn}.start()
-	if err == nil {
-		err = cmd.Wait()
+	binary := filepath.Join(dir, "resident")
+	build := exec.Command("go", "build", "-o", binary, "github.com/seglog/seglog/bench/peers/resident")
+	if text, err := build.CombinedOutput(); err != nil {
+		return done, fmt.Errorf("%s (only in the module's folder): %w: %s", build, err, text)
 	}
-	if err == nil && report.LoadedBytes == 0 {
-		err = fmt.Errorf("resident memory: %w", errors.ErrUnsupported)
+	text, err := exec.Command(binary, "-dir", filepath.Join(dir, "log"), "-turn", h.turn.String()).Output()
+	if err != nil {
+		return done, fmt.Errorf("resident memory: %w: %s", err, stderrOf(err))
+	}
+	var report struct {
+		Empty  float64 `json:"empty_bytes"`
+		Opened float64 `json:"opened_bytes"`
+		Loaded float64 `json:"loaded_bytes"`
+	}
+	if err := json.Unmarshal(text, &report); err != nil {
+		return done, fmt.Errorf("resident memory: %w", err)
 	}
 	const mib = 1 << 20
-	done.Value = float64(report.LoadedBytes) / mib
-	done.Extra = map[string]float64{"empty_mib": float64(report.EmptyBytes) / mib, "opened_mib": float64(report.OpenBytes) / mib}
-	return done, err
+	done.Value = report.Loaded / mib
+	done.Extra = map[string]float64{"empty_mib": report.Empty / mib, "opened_mib": report.Opened / mib}
+	return done, nil
 }
 
-const restTopics = 1000
-
-// restChild opens a log that has topics, appends to each, and looks at its
-// memory when all is quiet; and once more after appenders had a turn.
-func restChild(task childTask) error {
-	topics, events := bench.Topics(restTopics), bench.Events(distinctEvents, payloadBytes)
-	open := func() (*engine.Engine, error) {
-		log, err := engine.Open(task.Dir, engine.Options{})
-		if err != nil {
-			return nil, err
-		}
-		return log, touch(log, topics, events[0])
+func stderrOf(err error) string {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return string(exit.Stderr)
 	}
-	var report childReport
-	report.EmptyBytes, _ = memory("VmRSS")
-	log, err := open()
-	if err != nil {
-		return errors.Join(err, closeIfOpen(log))
-	}
-	if err := log.Close(); err != nil {
-		return err
-	}
-	if log, err = open(); err != nil {
-		return errors.Join(err, closeIfOpen(log))
-	}
-	report.OpenBytes = residentAtRest()
-	if _, err := bench.Crowd(64, bench.During(task.Turn), bench.AppendOp(log, topics, events)); err != nil {
-		return errors.Join(err, log.Close())
-	}
-	report.LoadedBytes = residentAtRest()
-	return errors.Join(report.print(), log.Close())
-}
-
-func closeIfOpen(log *engine.Engine) error {
-	if log == nil {
-		return nil
-	}
-	return log.Close()
-}
-
-// residentAtRest lets what goes on in the background end.
-func residentAtRest() int64 {
-	time.Sleep(time.Second)
-	bytes, _ := memory("VmRSS")
-	return bytes
+	return ""
 }

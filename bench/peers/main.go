@@ -30,7 +30,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.rows, "rows", "", "rows to run: names or their first words, separated by commas; default: all")
 	flag.StringVar(&o.stores, "stores", "", "stores to run, separated by commas; default: all")
-	flag.DurationVar(&o.turn, "turn", 300*time.Millisecond, "length of a turn, after a warm-up of a fifth of it")
+	flag.DurationVar(&o.turn, "turn", time.Second, "length of a turn, after a warm-up of a fifth of it")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds, in each of which every store takes a turn")
 	flag.IntVar(&o.events, "events", 1_000_000, "events that the rows that read load first")
 	flag.IntVar(&o.growth, "growth", 10_000_000, "events of the largest log in the growth rows, up to 100 million")

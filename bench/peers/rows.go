@@ -98,7 +98,7 @@ func rows(growthMost int) []row {
 	})
 	add(row{
 		name: rowRest, title: "resident memory of a process a second after 64 appenders to 1,000 topics stopped; empty_mib: before it opened the log", unit: "MiB", lowerIsBetter: true,
-		stores: ownOnly, rounds: 1, turn: (*harness).rest,
+		stores: ownOnly, turn: (*harness).rest,
 	})
 	for _, events := range []int{10_000, 100_000, 1_000_000, 10_000_000, 100_000_000} {
 		if events > growthMost {
