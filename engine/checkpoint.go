@@ -273,7 +273,7 @@ func (e *Engine) appendEdit(w *flush) error {
 		}
 	}
 	m.state.take(w.topics)
-	e.manifestLen.Store(m.size)
+	e.noteManifest(m)
 	return nil
 }
 
@@ -326,8 +326,7 @@ func (e *Engine) rotateManifest(b []byte, recovery bool) error {
 	}
 	_ = old.close() // it is not written to again
 	e.manifest = m
-	e.manifestGen.Store(m.gen)
-	e.manifestLen.Store(m.size)
+	e.noteManifest(m)
 	e.removeOldManifests()
 	return nil
 }

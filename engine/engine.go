@@ -50,8 +50,7 @@ type Engine struct {
 
 	visible     atomic.Uint64 // readers see positions up to this one
 	tailBytes   atomic.Int64
-	manifestGen atomic.Uint64 // what is durable of the manifest, for WAL frames
-	manifestLen atomic.Int64
+	manifestEnd atomic.Pointer[manifestEnd] // for WAL frames
 
 	walMu  sync.Mutex // held for each write and sync of wal
 	wal    *wal.Writer
@@ -255,7 +254,8 @@ func (e *Engine) unchanged() bool {
 }
 
 func (e *Engine) walHeader() wal.Header {
-	return wal.Header{ManifestGen: e.manifestGen.Load(), ManifestLen: e.manifestLen.Load()}
+	m := e.manifestEnd.Load()
+	return wal.Header{ManifestGen: m.gen, ManifestLen: m.bytes}
 }
 
 // background does what needs no caller: checkpoints, idle seals, and the syncs

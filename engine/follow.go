@@ -347,7 +347,7 @@ func (e *Engine) rereadManifest() error {
 // in memory beyond that stays.
 func (e *Engine) takeManifest(l *loadedManifest) {
 	e.follower.manifest = l
-	e.manifestLen.Store(l.size)
+	e.noteManifest(&l.manifest)
 	e.stats.segmentBytes.Store(l.state.bytes())
 	e.publishMu.Lock()
 	defer e.publishMu.Unlock()

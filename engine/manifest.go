@@ -56,6 +56,15 @@ type manifest struct {
 	state    *manifestState
 }
 
+// manifestEnd is how much of which manifest is durable. Commits take both facts
+// at once: more of a manifest than was ever written would be corruption.
+type manifestEnd struct {
+	gen   uint64
+	bytes int64
+}
+
+func (e *Engine) noteManifest(m *manifest) { e.manifestEnd.Store(&manifestEnd{m.gen, m.size}) }
+
 func manifestName(gen uint64) string { return fmt.Sprintf("manifest-%016x", gen) }
 
 // manifestGens returns the generations of the manifest files in entries,

@@ -162,8 +162,7 @@ func (e *Engine) create(newest uint64) error {
 func (e *Engine) adopt(m *manifest, newest uint64) {
 	e.manifest = m
 	e.uuid = m.state.uuid
-	e.manifestGen.Store(m.gen)
-	e.manifestLen.Store(m.size)
+	e.noteManifest(m)
 	e.writers.manifestGen = newest
 	e.writers.next = m.state.nextSegment
 }

@@ -60,6 +60,6 @@ func (e *Engine) Stats() Stats {
 	if e.wal != nil {
 		s.WALBytes, s.WALDiskBytes = e.wal.Used(), e.wal.DiskBytes()
 	}
-	s.DiskBytes = s.WALDiskBytes + e.stats.segmentBytes.Load() + e.manifestLen.Load()
+	s.DiskBytes = s.WALDiskBytes + e.stats.segmentBytes.Load() + e.manifestEnd.Load().bytes
 	return s
 }
