@@ -413,34 +413,85 @@ func (e *Engine) cleanUp(cut *checkpointCut) error {
 	if err := e.wal.Free(cut.start); err != nil {
 		return &fatalError{fmt.Errorf("free write-ahead log: %w", err)}
 	}
-	e.unlinkTombstones()
+	if e.env.Inline || e.ended {
+		e.removeDropped()
+		return nil
+	}
+	select {
+	case e.unlink <- struct{}{}:
+	default:
+	}
 	return nil
 }
 
-// unlinkTombstones removes the files that the manifest has dropped. The
-// manifest forgets them with a later edit, once their absence is durable.
-func (e *Engine) unlinkTombstones() {
-	s := e.manifest.state
-	if len(s.tombstones) == 0 {
-		return
+// removeDropped removes the files that the manifest has dropped. The caller
+// holds checkpointMu.
+func (e *Engine) removeDropped() {
+	e.writers.forget = append(e.writers.forget, e.removeFiles(e.droppedFiles(), nil)...)
+}
+
+// unlinkDropped removes files beside checkpoints: those of a large topic take
+// seconds, in which the tails would fill up.
+func (e *Engine) unlinkDropped() {
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-e.unlink:
+		}
+		e.checkpointMu.Lock()
+		dropped := e.droppedFiles()
+		e.checkpointMu.Unlock()
+		gone := e.removeFiles(dropped, e.stop)
+		e.checkpointMu.Lock()
+		e.writers.forget = append(e.writers.forget, gone...)
+		e.checkpointMu.Unlock()
 	}
-	var gone []uint64
+}
+
+// droppedFiles are the tombstones whose files may still be there. The caller
+// holds checkpointMu.
+func (e *Engine) droppedFiles() (files []segment.Identity) {
+	s := e.manifest.state
 	for _, num := range sortedKeys(s.tombstones) {
-		id := s.tombstones[num]
-		id.UUID = s.uuid
+		if !slices.Contains(e.writers.forget, num) {
+			id := s.tombstones[num]
+			id.UUID = s.uuid
+			files = append(files, id)
+		}
+	}
+	return files
+}
+
+// removeFiles unlinks segment and carry files, until stop is closed, and returns
+// those whose absence is durable: the manifest forgets them with a later edit.
+func (e *Engine) removeFiles(files []segment.Identity, stop <-chan struct{}) (gone []uint64) {
+	for _, id := range files {
+		if isClosed(stop) {
+			break
+		}
 		e.files.forget(id.ID)
 		err := e.env.FS.Remove(segment.FileName(id))
 		if err == nil || errors.Is(err, errNotExist) {
-			gone = append(gone, num)
+			gone = append(gone, id.ID)
 		}
 		if err == nil {
 			e.stats.unlinked.Add(1)
 		}
 	}
-	if len(gone) == 0 || e.env.FS.SyncDir("seg") != nil || e.env.FS.SyncDir(".") != nil {
-		return
+	if len(gone) > 0 && (e.env.FS.SyncDir(segmentDir) != nil || e.env.FS.SyncDir(".") != nil) {
+		return nil
 	}
-	e.writers.forget = append(e.writers.forget, gone...)
+	return gone
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // segmentWriters is what checkpoints know beyond the manifest. Guarded by
@@ -555,6 +606,17 @@ type checkpointRound struct {
 }
 
 func newCheckpointRound() *checkpointRound { return &checkpointRound{done: make(chan struct{})} }
+
+func (e *Engine) runCheckpoints() {
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-e.kick:
+			e.checkpointInBackground()
+		}
+	}
+}
 
 func (e *Engine) checkpointInBackground() {
 	err := e.checkpoint(checkpointInTurn)

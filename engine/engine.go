@@ -67,6 +67,7 @@ type Engine struct {
 	stop       chan struct{} // closed to stop the background goroutines
 	kick       chan struct{} // asks for a checkpoint
 	spare      chan struct{} // asks for a spare file of the WAL
+	unlink     chan struct{} // asks for the files that the manifest has dropped to be removed
 	// needsRecovery: the log was opened on a full disk, and what was replayed
 	// must be written before anything else.
 	needsRecovery atomic.Bool
@@ -116,7 +117,7 @@ func OpenEnv(world env.Env, dir string, opts Options) (*Engine, error) {
 	}
 	e := &Engine{
 		opts: opts, env: world, dir: dir,
-		closed: make(chan struct{}), stop: make(chan struct{}), kick: make(chan struct{}, 1), spare: make(chan struct{}, 1),
+		closed: make(chan struct{}), stop: make(chan struct{}), kick: make(chan struct{}, 1), spare: make(chan struct{}, 1), unlink: make(chan struct{}, 1),
 		byName: map[Topic]*topicState{}, byNum: map[uint64]*topicState{},
 		cursors: cursor.New(), files: newFileCache(world.FS), cache: newBlockCache(opts.CacheBytes), round: newCheckpointRound(),
 	}
@@ -131,8 +132,10 @@ func OpenEnv(world env.Env, dir string, opts Options) (*Engine, error) {
 		return nil, fmt.Errorf("open log %s: %w", dir, classify(err))
 	}
 	if !opts.ReadOnly && !world.Inline {
-		e.goroutines.Go(e.background)
+		e.goroutines.Go(e.runCheckpoints)
 		e.goroutines.Go(e.keepSpare)
+		e.goroutines.Go(e.keepDurable)
+		e.goroutines.Go(e.unlinkDropped)
 	}
 	return e, nil
 }
@@ -238,6 +241,7 @@ func (e *Engine) closeClean() error {
 	if e.unchanged() {
 		return nil
 	}
+	e.removeDropped() // what closing has interrupted
 	if err := e.checkpointLocked(checkpointInTurn); err != nil {
 		if errors.Is(err, ErrNoSpace) {
 			e.log("closed without a checkpoint: the next open replays the write-ahead log", "cause", err)
@@ -258,9 +262,9 @@ func (e *Engine) walHeader() wal.Header {
 	return wal.Header{ManifestGen: m.gen, ManifestLen: m.bytes}
 }
 
-// background does what needs no caller: checkpoints, idle seals, and the syncs
-// of SyncInterval.
-func (e *Engine) background() {
+// keepDurable does the syncs of SyncInterval, and the seals of an idle log. A
+// checkpoint may take longer than both may wait.
+func (e *Engine) keepDurable() {
 	seal := time.NewTicker(sealAfter)
 	defer seal.Stop()
 	var syncs <-chan time.Time
@@ -274,8 +278,6 @@ func (e *Engine) background() {
 		select {
 		case <-e.stop:
 			return
-		case <-e.kick:
-			e.checkpointInBackground()
 		case <-syncs:
 			if e.wal.Durable() < e.wal.End() {
 				_ = e.submit(context.Background(), []op{{kind: opSync}}) // a failure latches the log
