@@ -503,9 +503,9 @@ type segmentWriters struct {
 	known       map[uint64]bool
 	orphans     []segment.Identity // files that no manifest knows, to be dropped
 	forget      []uint64           // tombstones whose files are gone for good
-	// used is what topics have in each carry file, by the manifest; nil: not
-	// counted yet.
-	used map[uint64]carryUse
+	// used is how many parts of topics are in each carry file, by the manifest;
+	// nil: not counted yet.
+	used map[uint64]int
 }
 
 // trusted says whether a file may be written to again: this process made it or

@@ -33,10 +33,10 @@ type flush struct {
 	files   []*openSegment // all that were written to
 	carry   *openSegment   // the last of carries, while it has room
 	carries []*openSegment
-	used    map[uint64]carryUse // what topics have in each carry file, as of here
-	evicted uint64              // the last of the carry files that are emptied; 0: none
-	leaving map[uint64]bool     // topics that leave them now
-	moving  map[uint64]bool     // topics that may move into their own segments now
+	used    map[uint64]int  // parts of topics in each carry file, as of here; nil: not known
+	evicted uint64          // the last of the carry files that are emptied; 0: none
+	leaving map[uint64]bool // topics that leave them now
+	moving  map[uint64]bool // topics that may move into their own segments now
 	builder blockBuilder
 	added   []carriedBlock // of the topic that is being written
 	stored  segment.Buffer // of the carried block that is looked at
@@ -863,22 +863,53 @@ func (w *flush) editCarries() {
 		w.edit.carry(&carryMeta{id: c.id.ID, durable: c.size})
 	}
 	for _, id := range sortedKeys(w.state.carries) {
-		if w.used[id].parts == 0 {
-			w.edit.dropCarry(id)
-			delete(w.used, id)
+		if w.used[id] != 0 {
+			continue
 		}
+		if parts := w.parts(id); parts != 0 {
+			w.e.log("carry file is kept: it was counted as needed by nobody", "file", segment.FileName(segment.Identity{ID: id}), "parts", parts)
+			w.used = nil
+			return
+		}
+		w.edit.dropCarry(id)
+		delete(w.used, id)
 	}
 }
 
-// carryUse is what topics have in one carry file.
-type carryUse struct {
-	parts int   // blocks, and places of lost events
-	bytes int64 // of those blocks, as they are stored
+// parts counts what topics have in a carry file after this checkpoint: from
+// everything, since what is dropped is gone.
+func (w *flush) parts(carry uint64) (n int) {
+	for _, m := range w.state.topics {
+		n += m.parts(carry)
+	}
+	for i := range w.topics {
+		f := &w.topics[i]
+		n += f.meta.parts(carry)
+		if f.cut.old != nil {
+			n -= f.cut.old.parts(carry)
+		}
+	}
+	return n
 }
 
-// carryUses is what topics have in each carry file.
-func (s *manifestState) carryUses() map[uint64]carryUse {
-	used := map[uint64]carryUse{}
+// parts counts the topic's blocks, and places of lost events, in a carry file.
+func (m *topicMeta) parts(carry uint64) (n int) {
+	for i := range m.carried {
+		if m.carried[i].carry == carry {
+			n++
+		}
+	}
+	for _, l := range m.lost {
+		if l.carry == carry {
+			n++
+		}
+	}
+	return n
+}
+
+// carryUses counts what topics have in each carry file.
+func (s *manifestState) carryUses() map[uint64]int {
+	used := map[uint64]int{}
 	for _, m := range s.topics {
 		addUse(used, m.carried, m.lost, 1)
 	}
@@ -899,14 +930,11 @@ func (w *flush) countUse(old, m *topicMeta) {
 	addUse(w.used, m.carried[same:], m.lost, 1)
 }
 
-func addUse(used map[uint64]carryUse, carried []carriedBlock, lost []*lostEvents, n int) {
+func addUse(used map[uint64]int, carried []carriedBlock, lost []*lostEvents, n int) {
 	for i := range carried {
-		c := &carried[i]
-		u := used[c.carry]
-		used[c.carry] = carryUse{u.parts + n, u.bytes + int64(n)*int64(c.Stored)}
+		used[carried[i].carry] += n
 	}
 	for _, l := range lost {
-		u := used[l.carry]
-		used[l.carry] = carryUse{u.parts + n, u.bytes}
+		used[l.carry] += n
 	}
 }

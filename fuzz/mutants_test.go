@@ -138,12 +138,17 @@ var mutantTable = []mutant{
 	{
 		name: "carry files are dropped that topics still need", file: "engine/flush.go",
 		old: "	addUse(w.used, m.carried[same:], m.lost, 1)\n}",
-		new: "	addUse(w.used, nil, m.lost, 1)\n}",
+		new: "	addUse(w.used, nil, m.lost, 1)\n}", packages: []string{"./engine"}, run: ".",
+	},
+	{
+		name: "what carry files are dropped is for the count to say", file: "engine/flush.go",
+		old: "		if parts := w.parts(id); parts != 0 {",
+		new: "		if parts := w.parts(id); parts < 0 {", packages: []string{"./engine"}, run: "Carry",
 	},
 	{
 		name: "carry files are dropped that lost events are reported from", file: "engine/flush.go",
-		old: "		used[l.carry] = carryUse{u.parts + n, u.bytes}",
-		new: "		used[l.carry] = u", packages: []string{"./engine"}, run: ".",
+		old: "		used[l.carry] += n",
+		new: "		used[l.carry] += 0", packages: []string{"./engine"}, run: ".",
 	},
 	{
 		name: "carry files that are not emptied hold up the others", file: "engine/flush.go",
