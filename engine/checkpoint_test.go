@@ -2,10 +2,12 @@ package engine_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/seglog/seglog/engine"
+	"github.com/seglog/seglog/internal/env"
 	"github.com/seglog/seglog/internal/vfs"
 )
 
@@ -252,5 +254,55 @@ func TestTopicsThatGrowAlikeMoveInTurns(t *testing.T) {
 	check()
 	if err := l.Verify(func(c *engine.CorruptError) { t.Error(c) }, nil); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestBlocksAreCompressedBesideACheckpoint has a topic's blocks compressed by
+// several goroutines: they stand in the segments in order, and are all there.
+func TestBlocksAreCompressedBesideACheckpoint(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	disk := vfs.NewSim(1)
+	open := func() *engine.Engine {
+		log, err := engine.OpenEnv(env.OS(disk), "sim", engine.Options{BlockBytes: 1 << 10, SegmentBytes: 64 << 10, CacheBytes: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return log
+	}
+	topic, log := engine.MustTopic("t"), open()
+	var want []string
+	for round := range 20 {
+		var batch []engine.Event
+		for i := range 50 * (1 + round%5) {
+			event := mustEvent(t, "k", strings.Repeat(fmt.Sprint(round, "-", i, " "), 1+i%40))
+			batch, want = append(batch, event), append(want, string(event.Payload))
+		}
+		if _, _, err := log.AppendBatch(t.Context(), topic, batch); err != nil {
+			t.Fatal(err)
+		}
+		if err := log.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log = open()
+	defer log.Close()
+	if err := log.Verify(func(damage *engine.CorruptError) { t.Error(damage) }, nil); err != nil {
+		t.Fatal(err)
+	}
+	next := 0
+	for r, err := range log.Read(t.Context(), topic, engine.ReadOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next == len(want) || string(r.Payload) != want[next] {
+			t.Fatalf("event %d has payload %s", r.ID, r.Payload)
+		}
+		next++
+	}
+	if next != len(want) {
+		t.Errorf("read %d events, want %d", next, len(want))
 	}
 }

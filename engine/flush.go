@@ -391,6 +391,7 @@ func verifiedIter(p place, c *carriedBlock, raw []byte) (eventIter, error) {
 // topic's own.
 func (w *flush) intoSegment(f *flushedTopic, chunks []chunk) error {
 	s := segmentRun{w: w, f: f}
+	defer s.forget()
 	carried := f.meta.carried
 	f.meta.carried = nil
 	if n := len(f.meta.segments); n > 0 {
@@ -400,7 +401,7 @@ func (w *flush) intoSegment(f *flushedTopic, chunks []chunk) error {
 	if err := w.eachPart(f, carried, chunks, s.copy, s.add); err != nil {
 		return err
 	}
-	if err := s.write(); err != nil {
+	if err := s.writeAll(); err != nil {
 		return err
 	}
 	return w.settle(openFilesAtOnce)
@@ -413,6 +414,8 @@ type segmentRun struct {
 	seg  *openSegment // nil: none is open
 	last uint64       // id of the last event; 0: the topic had no segment
 	gap  bool         // the next block must not stand in an older segment
+
+	packed []*packedBlock // which others compress, in order; not written yet
 }
 
 func (s *segmentRun) add(encoded []byte, r *RawRecord) error {
@@ -433,7 +436,7 @@ func (s *segmentRun) copy(c *carriedBlock, body segment.Body) error {
 	if err := s.goOn(c.First, c.Last); err != nil {
 		return err
 	}
-	if err := s.write(); err != nil {
+	if err := s.writeAll(); err != nil {
 		return err
 	}
 	return s.put(c.First, func(seg *openSegment) (segment.Block, error) { return seg.w.AddBody(c.Block, body) })
@@ -453,7 +456,7 @@ func (s *segmentRun) goOn(first, last uint64) error {
 // skip leaves out lost events before id. Ids are dense inside a segment, so the
 // next one begins behind them.
 func (s *segmentRun) skip(id uint64) error {
-	if err := s.write(); err != nil {
+	if err := s.writeAll(); err != nil {
 		return err
 	}
 	for _, l := range s.f.meta.lost {
@@ -468,18 +471,61 @@ func (s *segmentRun) skip(id uint64) error {
 	return nil
 }
 
-// write writes the builder's block, if there is one.
+// write writes the builder's block, if there is one, or has it compressed and
+// writes one from before.
 func (s *segmentRun) write() error {
 	w, b := s.w, &s.w.builder
 	if b.empty() {
 		return nil
 	}
-	err := s.put(b.block.First, func(seg *openSegment) (segment.Block, error) {
+	defer b.reset(s.f.meta.place)
+	packers := w.packers()
+	if packers == 0 && len(s.packed) == 0 {
 		w.raw = b.raw(w.raw[:0])
-		return seg.w.Add(b.block, w.raw)
-	})
-	b.reset(s.f.meta.place)
-	return err
+		return s.put(b.block.First, func(seg *openSegment) (segment.Block, error) { return seg.w.Add(b.block, w.raw) })
+	}
+	p := packedPool.Get().(*packedBlock)
+	p.block, p.raw, p.codec = b.block, b.raw(p.raw[:0]), w.e.codec()
+	p.begun.Store(false)
+	if !w.e.env.Inline {
+		go p.start()
+	}
+	s.packed = append(s.packed, p)
+	return s.writePacked(packedAhead * packers)
+}
+
+// writePacked writes blocks that others compress, until no more than left are
+// not written, and lends a hand where they have not begun.
+func (s *segmentRun) writePacked(left int) error {
+	for len(s.packed) > left {
+		p := s.packed[0]
+		s.packed = s.packed[1:]
+		p.pack()
+		<-p.done
+		err := s.put(p.block.First, func(seg *openSegment) (segment.Block, error) { return seg.w.AddBody(p.block, p.body) })
+		packedPool.Put(p)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeAll writes what was added.
+func (s *segmentRun) writeAll() error {
+	if err := s.write(); err != nil {
+		return err
+	}
+	return s.writePacked(0)
+}
+
+// forget waits for those who compress blocks that will not be written.
+func (s *segmentRun) forget() {
+	for _, p := range s.packed {
+		p.pack()
+		<-p.done
+		packedPool.Put(p)
+	}
 }
 
 // put adds a block that begins with the event first to the topic's segment.

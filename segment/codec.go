@@ -42,6 +42,27 @@ var (
 	})
 )
 
+// Pack compresses raw into dst, as [Writer.Add] would, for a block b that is
+// added later: b with Raw and Checksum filled in. It may run beside the writer;
+// the body is valid until dst is used again.
+func Pack(b Block, raw []byte, codec Codec, dst *Buffer) (Block, Body) {
+	p, checksum, facts := packBody(dst.stored[:0], raw, codec)
+	dst.stored = p
+	b.Raw, b.Checksum = uint32(len(raw)), checksum
+	return b, Body{p, facts}
+}
+
+// packBody appends raw as it is to be stored, and returns the checksum of that.
+func packBody(dst, raw []byte, codec Codec) (p []byte, checksum uint64, facts bodyFacts) {
+	p, facts.codec = appendBody(dst, raw, codec)
+	checksum = xxhash.Sum64(p[len(dst):])
+	facts.rawChecksum = checksum
+	if facts.codec != None {
+		facts.rawChecksum = xxhash.Sum64(raw)
+	}
+	return p, checksum, facts
+}
+
 // appendBody appends raw in the form that codec asks for, or as it is where
 // that saves less than a sixteenth.
 func appendBody(dst, raw []byte, codec Codec) ([]byte, Codec) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/seglog/seglog/internal/vfs"
 )
 
@@ -114,17 +113,14 @@ func (w *Writer) Add(b Block, raw []byte) (Block, error) {
 	if err := w.beginBlock(&b, len(raw)); err != nil {
 		return Block{}, err
 	}
-	p, codec := appendBody(*w.buf, raw, w.codec)
-	b.Checksum = xxhash.Sum64(p[len(*w.buf):])
-	facts := bodyFacts{codec, b.Checksum}
-	if codec != None {
-		facts.rawChecksum = xxhash.Sum64(raw)
-	}
+	var p []byte
+	var facts bodyFacts
+	p, b.Checksum, facts = packBody(*w.buf, raw, w.codec)
 	return w.endBlock(b, p, facts)
 }
 
-// AddBody is Add of a block b that stands in another file, with its body as it
-// is stored there.
+// AddBody is Add of a block b whose body was made by [Pack], or stands in another
+// file and is copied as it is.
 func (w *Writer) AddBody(b Block, body Body) (Block, error) {
 	if err := w.beginBlock(&b, int(b.Raw)); err != nil {
 		return Block{}, err
