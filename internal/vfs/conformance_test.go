@@ -423,6 +423,46 @@ func TestDirectFilesHoldWhatWasWritten(t *testing.T) {
 	})
 }
 
+func TestUncachedFilesReadWhatWasWritten(t *testing.T) {
+	each(t, func(t *testing.T, fsys FS) {
+		const page = 4096
+		put(t, fsys, "a", strings.Repeat("0", 3*page))
+		f, err := fsys.OpenUncached("a")
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Skip("the file system of the temporary directory does not say that it reads from the disk")
+		}
+		must(t, err)
+		w, err := fsys.Open("a")
+		must(t, err)
+		want := []byte(strings.Repeat("0", 3*page))
+		for i, off := range []int64{0, page, 2*page - 1, page + 100} { // none is synced
+			_, err := w.WriteAt([]byte{byte('a' + i), 'x'}, off)
+			must(t, err)
+			copy(want[off:], []byte{byte('a' + i), 'x'})
+			if got := read(t, f); got != string(want) {
+				t.Fatalf("write %d: other bytes than were written", i)
+			}
+		}
+		for _, part := range []struct{ off, n, want int }{{1, 1, 1}, {page - 1, 2, 2}, {page + 5, page, page}, {3*page - 2, 5, 2}, {3 * page, 1, 0}, {2 * page, 3 * page, page}} {
+			p := make([]byte, part.n)
+			n, err := f.ReadAt(p, int64(part.off))
+			if n != part.want || string(p[:n]) != string(want[part.off:][:n]) || (n < part.n) != errors.Is(err, io.EOF) || n == part.n && err != nil {
+				t.Errorf("%d bytes at %d: got %d and error %v, want %d", part.n, part.off, n, err, part.want)
+			}
+		}
+		if _, err := f.WriteAt([]byte("x"), 0); err == nil {
+			t.Error("it takes writes")
+		}
+		must(t, f.SyncData())
+		must(t, errors.Join(f.Close(), w.Close()))
+		_, err = fsys.OpenUncached("missing")
+		wantErr(t, "openuncached", err, fs.ErrNotExist)
+		must(t, fsys.Mkdir("d"))
+		_, err = fsys.OpenUncached("d")
+		wantErr(t, "openuncached", err, errNotRegular)
+	})
+}
+
 func TestDirectBuffersAreAligned(t *testing.T) {
 	for _, n := range []int{1, directAlign - 1, directAlign, 100_000} {
 		b := DirectBuffer(n)

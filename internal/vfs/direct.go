@@ -34,6 +34,22 @@ func (f *directFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// uncachedFile is a file whose reads all go around the page cache.
+type uncachedFile struct{ file }
+
+// ReadAt reads whole pages at page boundaries, and hands out what was asked for.
+func (f *uncachedFile) ReadAt(p []byte, off int64) (int, error) {
+	from := off &^ (directAlign - 1)
+	end := (off + int64(len(p)) + directAlign - 1) &^ (directAlign - 1)
+	b := DirectBuffer(int(end - from))
+	n, err := f.file.ReadAt(b, from)
+	n = copy(p, b[min(int64(n), off-from):n])
+	if n == len(p) {
+		err = nil // what follows in the last page was not asked for
+	}
+	return n, err
+}
+
 // giveUp makes the file an ordinary one where a direct call was refused, and
 // says whether the call is worth another try. Calls that run beside it give up
 // for themselves.

@@ -75,6 +75,18 @@ func (d *dir) OpenDirect(name string) (File, error) {
 	return &directFile{file{f, name}}, nil
 }
 
+func (d *dir) OpenUncached(name string) (File, error) {
+	f, err := d.openRegular(name, os.O_RDONLY)
+	if err != nil {
+		return nil, pathError("openuncached", name, err)
+	}
+	if err := readsDirect(f); err != nil {
+		_ = f.Close() // not written to
+		return nil, pathError("openuncached", name, err)
+	}
+	return &uncachedFile{file{f, name}}, nil
+}
+
 // openFile never waits for the other end of a pipe.
 func (d *dir) openFile(name string, flag int) (*os.File, error) {
 	if !fs.ValidPath(name) {

@@ -29,6 +29,25 @@ func setDirect(f *os.File, on bool) error {
 	})
 }
 
+// readsDirect makes reads of f go around the page cache. Some file systems take
+// the flag and read from the cache all the same, so only those count that say
+// what direct reads must be aligned to (Linux 6.1 and later: ext4, XFS, and
+// others). Ext4 that journals data, tmpfs and older kernels do not.
+func readsDirect(f *os.File) error {
+	var x unix.Statx_t
+	err := withFD(f, func(fd int) error {
+		return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &x)
+	})
+	if err != nil {
+		return err
+	}
+	fits := func(align uint32) bool { return align > 0 && directAlign%align == 0 }
+	if x.Mask&unix.STATX_DIOALIGN == 0 || !fits(x.Dio_mem_align) || !fits(x.Dio_offset_align) {
+		return errors.ErrUnsupported
+	}
+	return setDirect(f, true)
+}
+
 // refusesDirect says whether err is what a direct call fails with that is not
 // aligned as the file system wants it.
 func refusesDirect(err error) bool { return errors.Is(err, syscall.EINVAL) }

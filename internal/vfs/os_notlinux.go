@@ -14,6 +14,8 @@ func syncAll(*os.File) error { return errors.ErrUnsupported }
 
 func setDirect(*os.File, bool) error { return errors.ErrUnsupported }
 
+func readsDirect(*os.File) error { return errors.ErrUnsupported }
+
 func refusesDirect(error) bool { return false }
 
 func startWrite(*os.File, int64, int) {}

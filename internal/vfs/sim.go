@@ -38,7 +38,9 @@ import (
 // sync succeeds without writing them, as Linux does (Rebello et al., "Can
 // Applications Recover from fsync Failures?", ATC 2020). A directory whose sync
 // fails keeps its changes for the next one: file systems that cannot write
-// metadata stop, they do not forget it.
+// metadata stop, they do not forget it. [Sim.OpenUncached] shows what the disk
+// has: the writes of the current view but those that a failed sync has lost. An
+// uncached read that fails is a write that failed before it, and loses as much.
 //
 // The rules are wider than any one file system, so that code which passes does
 // not depend on ext4 being kind: it keeps, for one, a new file's name without

@@ -42,6 +42,8 @@ type simFile struct {
 	node   *node
 	write  bool
 	closed bool
+
+	uncached bool // reads see what the disk has
 }
 
 func (s *Sim) handle(name string, n *node, write bool) *simFile {
@@ -81,13 +83,31 @@ func (f *simFile) ReadAt(p []byte, off int64) (int, error) {
 	fate := s.begin("read", f.name)
 	err := cmp.Or(fate.err, f.check(false, off))
 	n := 0
-	if err == nil {
-		n = f.node.current.readAt(p, off)
+	switch {
+	case err == nil:
+		n = f.view().readAt(p, off)
 		if n < len(p) {
 			err = io.EOF
 		}
+	case f.uncached && fate.err != nil && !errors.Is(fate.err, ErrCrashed):
+		f.node.loseSync() // what failed was the writing before the reading
 	}
 	return n, s.end(fate, "read", f.name, off, int64(n), err)
+}
+
+// view is what reads see. An uncached one has the page cache hand its writes to
+// the disk first, which may still lose them with the power; what a failed sync
+// lost is not among them.
+func (f *simFile) view() *content {
+	n := f.node
+	if !f.uncached || !n.diverged {
+		return &n.current
+	}
+	c := n.durable.clone()
+	for _, e := range n.effects {
+		e.apply(&c)
+	}
+	return &c
 }
 
 func (f *simFile) WriteAt(p []byte, off int64) (int, error) {

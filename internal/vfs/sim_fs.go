@@ -201,6 +201,15 @@ func (s *Sim) OpenDirect(name string) (File, error) { return s.openAs("opendirec
 
 func (s *Sim) OpenRead(name string) (File, error) { return s.openAs("openread", name, false) }
 
+// OpenUncached opens a file whose reads see what the disk has.
+func (s *Sim) OpenUncached(name string) (File, error) {
+	f, err := s.openAs("openuncached", name, false)
+	if err == nil {
+		f.(*simFile).uncached = true
+	}
+	return f, err
+}
+
 func (s *Sim) openAs(kind, name string, write bool) (File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -137,6 +137,36 @@ func TestFailedSyncLosesTheBytesAndSucceedsNext(t *testing.T) {
 	}
 }
 
+func TestUncachedReadsShowWhatTheDiskHas(t *testing.T) {
+	d := newDisk(t)
+	f := d.create("a", "........")
+	d.write(f, 0, "lost")
+	d.Inject(Fault{At: d.Ops(), Err: syscall.EIO})
+	wantErr(t, "sync", f.SyncData(), syscall.EIO)
+	d.write(f, 4, "kept")
+	u, err := d.OpenUncached("a")
+	d.must(err)
+	for what, want := range map[File]string{f: "lostkept", u: "....kept"} {
+		if got := read(t, what); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	d.after(Survival{Mode: DropAll}).want(map[string]string{"a": "........"}) // the disk has its own cache
+	d.must(u.SyncData())
+	d.after(Survival{Mode: DropAll}).want(map[string]string{"a": "....kept"})
+	d.want(map[string]string{"a": "lostkept"})
+
+	d.write(f, 4, "gone")
+	d.Inject(Fault{At: d.Ops(), Err: syscall.EIO, Kind: "read"})
+	_, err = u.ReadAt(make([]byte, 8), 0)
+	wantErr(t, "read of what cannot be written", err, syscall.EIO)
+	if got := read(t, u); got != "....kept" {
+		t.Errorf("after a write that failed: got %q, want %q", got, "....kept")
+	}
+	d.want(map[string]string{"a": "lostgone"})
+	d.must(errors.Join(f.Close(), u.Close()))
+}
+
 func TestFailedDirectorySyncKeepsTheChangesForTheNext(t *testing.T) {
 	d := newDisk(t)
 	if _, err := d.Create("a"); err != nil {
@@ -193,6 +223,9 @@ func TestEveryCallIsAnOperation(t *testing.T) {
 	f, err = d.OpenRead("d/a")
 	d.must(err)
 	d.must(f.Close())
+	f, err = d.OpenUncached("d/a")
+	d.must(err)
+	d.must(f.Close())
 	d.must(d.Rename("d/a", "d/b"))
 	_, err = d.Stat("d/b")
 	d.must(err)
@@ -210,13 +243,13 @@ func TestEveryCallIsAnOperation(t *testing.T) {
 	want := []string{
 		"0 mkdir d", "1 create d/a", "2 write d/a at=3 bytes=2", "3 read d/a at=4 bytes=1: EOF", "4 size d/a",
 		"5 truncate d/a size=1", "6 syncdata d/a", "7 sync d/a", "8 close d/a", "9 open d/a", "10 close d/a",
-		"11 openread d/a", "12 close d/a", "13 rename d/a to d/b", "14 stat d/b", "15 readdir d", "16 remove d/b",
-		"17 syncdir d", "18 syncall .", "19 lock LOCK", "20 unlock LOCK", "21 free .",
+		"11 openread d/a", "12 close d/a", "13 openuncached d/a", "14 close d/a", "15 rename d/a to d/b", "16 stat d/b",
+		"17 readdir d", "18 remove d/b", "19 syncdir d", "20 syncall .", "21 lock LOCK", "22 unlock LOCK", "23 free .",
 	}
 	if got := d.Log(); !slices.Equal(got, want) {
 		t.Errorf("log:\ngot  %q\nwant %q", got, want)
 	}
-	if d.Ops() != len(want) || len(hooked) != len(want) || hooked[13] != "13 rename d/a" {
+	if d.Ops() != len(want) || len(hooked) != len(want) || hooked[15] != "15 rename d/a" {
 		t.Errorf("got %d operations and %d calls of the hook, want %d", d.Ops(), len(hooked), len(want))
 	}
 	if got := d.OpenFiles(); got != 0 {

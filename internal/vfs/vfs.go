@@ -29,6 +29,12 @@ type FS interface {
 	OpenDirect(name string) (File, error)
 	// OpenRead opens an existing regular file for reading.
 	OpenRead(name string) (File, error)
+	// OpenUncached opens an existing regular file for reading what the disk has
+	// of it: the page cache writes what it has not written yet and is not asked,
+	// since after a write that failed it may show what is nowhere else. Nothing
+	// is durable without a sync. It fails with errors.ErrUnsupported where the
+	// platform cannot promise that.
+	OpenUncached(name string) (File, error)
 	// Mkdir makes a directory; fs.ErrExist where the name is taken.
 	Mkdir(name string) error
 	// ReadDir lists a directory, sorted by name; "." is the root.
