@@ -260,6 +260,7 @@ func (e *Engine) replay(l *loadedManifest, o wal.ScanOptions, confirm func() err
 		}
 		l.lastFrame = f.Header
 		if confirm != nil {
+			f.Keep()
 			read = append(read, f)
 			return nil
 		}
@@ -513,6 +514,7 @@ type replayer struct {
 	whole   bool            // salvage: of a log that nobody writes to
 	lost    []*CorruptError // whole: records of topics whose names were lost
 	known   bool            // the cursors know of the frame
+	copies  bool            // events are copied out of the frame
 	events  uint64
 }
 
@@ -531,6 +533,7 @@ func (r *replayer) frame(f *wal.Frame) error {
 		r.known = f.Start < fo.applied
 		fo.applied = max(fo.applied, f.End)
 	}
+	r.copies = f.Lent()
 	position := f.Position
 	rest := f.Payload
 	for len(rest) > 0 {
@@ -681,7 +684,11 @@ func (r *replayer) run(run *runRecord, position uint64) error {
 	}
 	e.markDirtyLocked(t)
 	if last >= t.low.Load() {
-		e.pushLocked(t, chunk{first: run.first, position: position, count: uint64(run.count), data: append([]byte(nil), run.events...)})
+		data := run.events
+		if r.copies {
+			data = append(e.tailRoomLocked(len(data)), data...)
+		}
+		e.pushLocked(t, chunk{first: run.first, position: position, count: uint64(run.count), data: data})
 	}
 	e.visible.Store(max(e.visible.Load(), position+uint64(run.count)-1))
 	t.latest.Store(last)

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"math/rand/v2"
 
 	"github.com/seglog/seglog/internal/vfs"
@@ -69,11 +70,25 @@ type Frame struct {
 	Durable    LSN
 	Generation uint64
 	Records    uint32
-	// Payload belongs to whoever gets the frame.
+	// Payload belongs to whoever gets the frame from a [Follower]; what [Scan]
+	// hands out is valid until the function returns that gets it, unless it
+	// calls [Frame.Keep].
 	Payload []byte
 	File    string
 	Offset  int64
+
+	lent bool // Payload is in memory that is used again
 }
+
+// Keep makes the payload the caller's own. That of a large frame is already.
+func (f *Frame) Keep() {
+	if f.lent {
+		f.Payload, f.lent = bytes.Clone(f.Payload), false
+	}
+}
+
+// Lent says whether the payload is not the caller's own.
+func (f *Frame) Lent() bool { return f.lent }
 
 // Start is a place from which the log can be read: a checkpoint's. A manifest
 // stores both numbers as they are; the zero Start is that of a new log.

@@ -94,8 +94,13 @@ func (s *scanner) framesIn(f *FileInfo) error {
 	if s.clean {
 		src.ahead = PageBytes // most often one look at a file is enough
 	}
+	read, end := f.header.offset(f.Start), f.header.offset(f.End)
 	// From the very start: a header page may have been overwritten by a frame.
 	for off := int64(0); off < src.size; {
+		if off == read && end > read {
+			off = roundUp(end) // the frames that were accepted lie before the end
+			continue
+		}
 		h, ok, err := src.headerAt(off, s.cfg.UUID)
 		if err != nil {
 			return err

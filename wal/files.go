@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -227,10 +228,15 @@ func (s *source) bytes(off int64, n int) ([]byte, error) {
 	return s.window[off-s.at:][:n], nil
 }
 
-// fresh reads n bytes into memory of their own; the file has that many.
+// fresh reads n bytes into memory of their own; the file has that many. What
+// the window has of them is not read again.
 func (s *source) fresh(off int64, n int) ([]byte, error) {
 	b := make([]byte, n)
-	if err := s.read(b, off); err != nil {
+	have := 0
+	if in := off - s.at; in >= 0 && in < int64(len(s.window)) {
+		have = copy(b, s.window[in:])
+	}
+	if err := s.read(b[have:], off+int64(have)); err != nil {
 		return nil, err
 	}
 	return b, nil
@@ -265,10 +271,15 @@ func (s *source) read(b []byte, off int64) error {
 	return fmt.Errorf("read %s at offset %d: %w", s.name, off, err)
 }
 
+var zeroSector [sectorBytes]byte
+
 func allZero(b []byte) bool { return firstNonZero(b, 0) == int64(len(b)) }
 
 // firstNonZero is the offset of the first byte from i on that is not zero.
 func firstNonZero(b []byte, i int) int64 {
+	for len(b)-i >= sectorBytes && bytes.Equal(b[i:i+sectorBytes], zeroSector[:]) {
+		i += sectorBytes
+	}
 	for ; i < len(b); i++ {
 		if b[i] != 0 {
 			break

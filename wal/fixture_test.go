@@ -118,6 +118,7 @@ func scanAll(cfg Config, at Start, o ScanOptions) (ScanResult, [][]byte, error) 
 		}
 		pos = f.End
 		if f.Records > 0 {
+			f.Keep()
 			got = append(got, f.Payload)
 		}
 		return nil

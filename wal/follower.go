@@ -73,6 +73,7 @@ func (f *Follower) expect(l LSN) expect {
 // it is.
 func (f *Follower) deliver(h *frameHeader, payload []byte) (Frame, bool, error) {
 	frame := newFrame(h, payload, f.cur.Name, f.cur.header.offset(f.pos))
+	frame.Keep()
 	f.proven = max(f.proven, h.durable)
 	if frame.End > f.proven {
 		if err := f.prove(frame.End, h.sum); err != nil || frame.End > f.proven {

@@ -271,7 +271,7 @@ func newFrame(h *frameHeader, payload []byte, file string, off int64) Frame {
 	return Frame{
 		Header: Header{Position: h.position, ManifestGen: h.manifestGen, ManifestLen: int64(h.manifestLen), Flags: h.flags},
 		Start:  h.lsn, End: end, Durable: h.durable, Generation: h.generation,
-		Records: h.records, Payload: payload, File: file, Offset: off,
+		Records: h.records, Payload: payload, File: file, Offset: off, lent: h.bytes() <= windowBytes,
 	}
 }
 

@@ -103,7 +103,8 @@ func (s survey) flaw(h *frameHeader) *flaw {
 }
 
 // verify reads the frame that is expected at off. One of the three results is
-// set. The payload is a copy.
+// set. The payload is valid until the next call, but that of a frame which does
+// not fit into a window stays.
 func (s *source) verify(off int64, e expect, payloadMax int64) (*frameHeader, []byte, *flaw, error) {
 	b, err := s.bytes(off, headerBytes)
 	if err != nil {
@@ -126,11 +127,7 @@ func (s *source) verify(off int64, e expect, payloadMax int64) (*frameHeader, []
 	if found := look(frame, &h); !found.clean() {
 		return nil, nil, found.flaw(&h), nil
 	}
-	payload := frame[headerBytes:][:h.payloadBytes]
-	if len(frame) <= windowBytes {
-		payload = bytes.Clone(payload)
-	}
-	return &h, payload, nil, nil
+	return &h, frame[headerBytes:][:h.payloadBytes], nil, nil
 }
 
 // tooLong bounds a frame before memory is taken for it.
