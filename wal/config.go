@@ -21,8 +21,7 @@ type Config struct {
 	// FileBytes bounds a file; default 16 MiB. The first file is 1 MiB, each
 	// further one twice the last. A frame that is larger gets a file of its own.
 	FileBytes int64
-	// MaxBytes bounds the files together; default 128 MiB. Files that wait to
-	// be removed after an unclean end do not count.
+	// MaxBytes bounds the files together; default 128 MiB.
 	MaxBytes int64
 	// ReserveBytes is what writes that are not urgent leave free; default
 	// 64 KiB, negative for nothing.

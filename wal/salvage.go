@@ -31,11 +31,11 @@ func (s *scanner) salvage() error {
 	slices.SortStableFunc(files, func(a, b *FileInfo) int {
 		return cmp.Or(cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.state, b.state))
 	})
-	for _, f := range files {
+	for i, f := range files {
 		if s.cur != nil && f.Generation < s.cur.Generation {
 			continue
 		}
-		if err := s.salvageFile(f); err != nil {
+		if err := s.salvageFile(f, files[i+1:]); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,15 @@ func (s *scanner) guess(f *FileInfo) bool {
 	return f.Generation != 0
 }
 
-func (s *scanner) salvageFile(f *FileInfo) error {
+// salvageFile delivers the frames of f up to where a later file begins: those
+// behind it were dropped when that was begun.
+func (s *scanner) salvageFile(f *FileInfo, later []*FileInfo) error {
+	until := LSN(math.MaxUint64)
+	for _, g := range later {
+		if g.Generation > f.Generation {
+			until = min(until, g.header.start)
+		}
+	}
 	src, err := openSource(s.cfg.FS, f.Name)
 	if err != nil {
 		s.lost(f, 0, err.Error())
@@ -81,7 +89,7 @@ func (s *scanner) salvageFile(f *FileInfo) error {
 		e := s.expect()
 		e.lsn = f.header.start + LSN(off-PageBytes)
 		h, payload, bad, err := src.verify(off, e, int64(s.o.MaxFrameBytes))
-		if err != nil || bad != nil {
+		if err != nil || bad != nil || h.lsn+LSN(h.bytes()) > until && h.flags&FlagClean == 0 {
 			off += PageBytes
 			continue
 		}

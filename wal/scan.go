@@ -25,6 +25,10 @@ type ScanResult struct {
 	Start Start
 	// End is where the next frame belongs.
 	End LSN
+	// Proven is how far the log is known to have been durable: a frame or a
+	// file that was written later says so. What follows, up to End, may be in
+	// the page cache alone.
+	Proven LSN
 	// Chain is the last frame's chain value; 0 where none was read.
 	Chain uint64
 	// Generation is the highest that was seen.
@@ -44,7 +48,10 @@ type ScanResult struct {
 	// the log and are not. Nothing ever touches them.
 	Foreign, Unknown []string
 
-	number uint64 // highest file number that was seen
+	number uint64    // highest file number that was seen
+	last   *FileInfo // the file that the log ends in; nil: none
+	// unsealed: the last frame holds something, and nothing proves it durable.
+	unsealed bool
 }
 
 // Scan reads every frame from start on, in order, and calls fn for each. At
@@ -53,7 +60,7 @@ type ScanResult struct {
 // a *CorruptError. It changes nothing on disk.
 func Scan(cfg Config, start Start, o ScanOptions, fn func(Frame) error) (ScanResult, error) {
 	s := &scanner{cfg: cfg, o: o, fn: fn, lowest: start.lowest(), pos: start.LSN}
-	s.res.Start = start
+	s.res.Start, s.res.Proven = start, start.LSN
 	defer func() { s.src.close() }()
 	err := s.run(start)
 	if o.Salvage && s.salvageable(err) {
@@ -198,6 +205,7 @@ func (s *scanner) enter(f *FileInfo) error {
 		s.prev, s.known = f.header.sum, true
 	}
 	f.Start, f.End = s.pos, s.pos
+	s.res.Proven = max(s.res.Proven, f.header.start) // the file before was left once it was durable
 	s.clean, s.torn = false, nil
 	return nil
 }
@@ -250,6 +258,8 @@ func (s *scanner) readFrame() (*flaw, error) {
 
 func (s *scanner) deliver(h *frameHeader, payload []byte, off int64) error {
 	f := newFrame(h, payload, s.cur.Name, off)
+	s.res.Proven = max(s.res.Proven, f.Durable)
+	s.res.unsealed = f.Durable < f.Start || f.Records > 0 || len(payload) > 0
 	s.pos = f.End
 	s.cur.End = f.End
 	s.clean = h.flags&FlagClean != 0
@@ -296,7 +306,7 @@ func (s *scanner) continuation() (*FileInfo, error) {
 
 // finish fills in what every result has.
 func (s *scanner) finish() {
-	s.res.End = s.pos
+	s.res.End, s.res.last = s.pos, s.cur
 	s.res.Generation = max(s.res.Generation, s.lowest)
 	for _, f := range s.files {
 		s.res.Files = append(s.res.Files, *f)

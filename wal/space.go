@@ -67,7 +67,7 @@ type space struct {
 	inUse    []*file    // in the order of the log; the last is current
 	ready    []*file    // to be used next
 	retired  []*file    // to be removed
-	bytes    int64      // of inUse, ready and the file being made
+	bytes    int64      // of all these and the file being made
 	freed    LSN        // nothing below is needed
 	nextSize int64      // of the next file
 	next     uint64     // number or generation
@@ -94,6 +94,7 @@ func (s *space) inherit(i *FileInfo, after ScanResult) {
 		return // not ours to touch
 	case !after.Clean || i.state != stateValid || i.Size != i.header.bytes:
 		s.retired = append(s.retired, f)
+		s.bytes += f.size
 		return
 	case i.Generation < after.Start.lowest():
 		s.ready = append(s.ready, f)
@@ -322,6 +323,9 @@ func (s *space) retire(files []*file) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retired = append(s.retired, files...)
+	for _, f := range files {
+		s.bytes += f.size
+	}
 }
 
 func (s *space) close() error {
@@ -371,6 +375,7 @@ func (s *space) release(upTo Start) (drop []*file) {
 	}
 	s.retired = slices.DeleteFunc(s.retired, func(f *file) bool {
 		if needless(f) {
+			s.bytes -= f.size
 			drop = append(drop, f)
 			return true
 		}
@@ -428,9 +433,5 @@ func (w *Writer) DiskBytes() int64 {
 	s := &w.space
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.bytes
-	for _, f := range s.retired {
-		n += f.size
-	}
-	return n
+	return s.bytes
 }

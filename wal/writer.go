@@ -52,18 +52,19 @@ func (u *use) room(end LSN) int64 {
 // NewWriter continues a log after what a scan found, in a new generation. It
 // touches nothing before the first Write or Prepare.
 //
-// Where the log did not end clean, what was scanned must be made durable
-// elsewhere, and a checkpoint at Position be recorded, before the first Write:
-// the page cache may have shown frames that are not on the disk, after a sync
-// that failed, and the new generation claims that they are. Free then removes
-// the old files. None of them is used again.
+// Where the log did not end clean, what was scanned must be made durable before
+// the first Write, by [Settle], or elsewhere with a checkpoint at Position: the
+// page cache may have shown frames that are not on the disk, after a sync that
+// failed, and the new generation claims that they are. None of the old files is
+// written to again; Free removes them once a checkpoint is past them.
 func NewWriter(cfg Config, after ScanResult) (*Writer, error) {
 	if len(after.Damage) > 0 {
 		return nil, fmt.Errorf("write after a salvage: %w", after.Damage[0])
 	}
 	cfg = cfg.withDefaults()
-	w := &Writer{cfg: cfg, chain: after.Chain, covered: true}
+	w := &Writer{cfg: cfg, chain: after.Chain}
 	w.recovered = !after.Clean && (after.End > 0 || len(after.Files) > 0)
+	w.covered = !w.recovered || !after.unsealed
 	w.end.Store(uint64(after.End))
 	w.durable.Store(uint64(after.End))
 	w.space.init(w, after)
