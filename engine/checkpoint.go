@@ -413,15 +413,21 @@ func (e *Engine) cleanUp(cut *checkpointCut) error {
 	if err := e.wal.Free(cut.start); err != nil {
 		return &fatalError{fmt.Errorf("free write-ahead log: %w", err)}
 	}
+	e.askToRemove()
+	return nil
+}
+
+// askToRemove has the files removed that the manifest has dropped. The caller
+// holds checkpointMu.
+func (e *Engine) askToRemove() {
 	if e.env.Inline || e.ended {
 		e.removeDropped()
-		return nil
+		return
 	}
 	select {
 	case e.unlink <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 // removeDropped removes the files that the manifest has dropped. The caller

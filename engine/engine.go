@@ -273,7 +273,10 @@ func (e *Engine) keepDurable() {
 		defer t.Stop()
 		syncs = t.C
 	}
-	var sealed, seen int64
+	sealed, seen := int64(0), int64(0)
+	if !e.report.Clean && !e.report.Created {
+		sealed = -1 // the last frame of the process before
+	}
 	for {
 		select {
 		case <-e.stop:
@@ -301,7 +304,7 @@ const sealAfter = 100 * time.Millisecond
 func (e *Engine) seal() {
 	c := &e.c
 	c.mu.Lock()
-	if c.leading || c.closed || c.failed != nil {
+	if c.leading || c.closed || c.failed != nil || e.needsRecovery.Load() {
 		c.mu.Unlock()
 		return
 	}

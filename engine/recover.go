@@ -92,7 +92,7 @@ func (e *Engine) openWriter() error {
 		e.report.Clean, e.writers.clean = true, true
 		return e.reopenManifest(l)
 	}
-	return e.recoverDirty(entries)
+	return e.recoverDirty(entries, &scan)
 }
 
 // maxFrameBytes bounds what a frame from disk may make us allocate.
@@ -390,21 +390,60 @@ func (e *Engine) cursorsBeyond() (beyond []*CorruptError) {
 }
 
 // recoverDirty makes the log of a process that did not end in order safe to
-// write to: what was replayed goes into new segments and a new manifest before
-// the first commit, since the page cache may have shown us what is not on disk.
-// Where there is no space for that, the log is opened for reading, and what is
-// shown is synced in the place where it is.
-func (e *Engine) recoverDirty(entries []vfs.Entry) error {
+// write to. What was replayed must be on the disk before the first commit, and
+// the page cache may have shown us what is not. So the disk itself is asked:
+// where it has all of it, the old files stay part of the log, until checkpoints
+// are past them, and only the manifest is begun anew. Where it has not, or
+// cannot be asked, all of it goes into new segments now. Where there is no space
+// for that, the log is opened for reading, and what is shown is synced in the
+// place where it is.
+func (e *Engine) recoverDirty(entries []vfs.Entry, scan *wal.ScanResult) error {
 	if err := e.findOrphans(entries); err != nil {
 		return err
 	}
+	settled := e.beginManifest
+	if err := wal.Settle(e.walConfig(), scan); err != nil {
+		e.log("what was replayed is written anew", "cause", err)
+		settled = func() error { return e.checkpoint(checkpointRecovery) }
+	}
 	e.needsRecovery.Store(true)
-	err := e.checkpoint(checkpointRecovery)
+	err := settled()
 	if errors.Is(err, ErrNoSpace) {
 		e.log("opened on a full disk: nothing can be appended until there is space", "cause", err)
 		return e.syncWALFiles(e.env.FS.Open, true)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if e.env.Inline {
+		e.maybeCheckpoint()
+	} else {
+		e.kickCheckpoint() // so that the next open has less to replay
+	}
+	return nil
+}
+
+// beginManifest records what the manifest says in a new file, and that orphans
+// are dropped: the old one may end in an edit that is in the page cache alone.
+func (e *Engine) beginManifest() error {
+	e.checkpointMu.Lock()
+	defer e.checkpointMu.Unlock()
+	s := e.manifest.state
+	s.nextSegment = max(s.nextSegment, e.writers.next)
+	for _, id := range e.writers.orphans {
+		s.tombstones[id.ID] = id
+	}
+	err := e.rotateManifest(nil, true)
+	if errors.Is(err, ErrNoSpace) && e.giveUpReserve() {
+		err = e.rotateManifest(nil, true)
+	}
+	if err != nil {
+		return err
+	}
+	e.writers.orphans = nil
+	e.needsRecovery.Store(false)
+	e.askToRemove()
+	return nil
 }
 
 // findOrphans looks for files that a checkpoint made and no manifest knows. The

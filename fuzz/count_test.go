@@ -21,6 +21,7 @@ func (c *counter) n() int    { return int(c.v.Load()) }
 type sometimes struct {
 	torn, replayed, clean                       counter // by openings
 	recycled, rotated, carried, removed, synced counter // by the files of a run
+	settled                                     counter // the same
 }
 
 // opened counts what an opening found.
@@ -67,6 +68,8 @@ func (s *sometimes) ran(disk *vfs.Sim) {
 			s.carried.add(1)
 		case kind == "remove" && strings.HasSuffix(base, ".seg"):
 			s.removed.add(1)
+		case kind == "openuncached":
+			s.settled.add(1)
 		case strings.HasPrefix(kind, "sync"):
 			s.synced.add(1)
 		}
@@ -81,12 +84,12 @@ func (s *sometimes) add(o *sometimes) {
 }
 
 func (s *sometimes) all() []*counter {
-	return []*counter{&s.torn, &s.replayed, &s.clean, &s.recycled, &s.rotated, &s.carried, &s.removed, &s.synced}
+	return []*counter{&s.torn, &s.replayed, &s.clean, &s.recycled, &s.rotated, &s.carried, &s.removed, &s.synced, &s.settled}
 }
 
 var sometimesNames = []string{
 	"a torn write was found", "commits were replayed", "a clean log was opened", "a log file was used again", "a second segment was begun",
-	"a carry file was made", "a segment was removed", "a file was synced",
+	"a carry file was made", "a segment was removed", "a file was synced", "a log was read from the disk itself",
 }
 
 // check fails the test for what was never met.

@@ -8,6 +8,7 @@ import (
 	"github.com/seglog/seglog/engine"
 	"github.com/seglog/seglog/fuzz/rig"
 	"github.com/seglog/seglog/internal/env"
+	"github.com/seglog/seglog/internal/vfs"
 )
 
 // engineTarget is the log that all this is about.
@@ -62,6 +63,34 @@ func TestEngineSurvivesCrashes(t *testing.T) {
 	}
 	t.Logf("%d images checked, %d of them after a crash in recovery as well", images, deep)
 	met.check(t)
+}
+
+// cached is a disk that can only be read through the page cache.
+type cached struct{ vfs.FS }
+
+func (cached) OpenUncached(string) (vfs.File, error) { return nil, errors.ErrUnsupported }
+
+// TestEngineSurvivesWithoutUncachedReads is a sample of the tests around it, on
+// such a disk.
+func TestEngineSurvivesWithoutUncachedReads(t *testing.T) {
+	target := engineTarget()
+	open := target.Open
+	target.Open = func(e env.Env, o engine.Options) (engine.EventLog, error) {
+		e.FS = cached{e.FS}
+		return open(e, o)
+	}
+	for _, w := range workloads() {
+		t.Run(w.name, func(t *testing.T) {
+			c := &crasher{target: target, workload: w, every: apart(139), deeper: 89}
+			s := &saboteur{target: target, workload: w, every: apart(101)}
+			if err := errors.Join(c.enumerate(), s.enumerate()); err != nil {
+				t.Error(err)
+			}
+			if c.images.n() == 0 || s.runs.n() == 0 {
+				t.Errorf("%d images and %d runs: want some of both", c.images.n(), s.runs.n())
+			}
+		})
+	}
 }
 
 // TestEngineSurvivesFaults lets file operations of every workload fail.

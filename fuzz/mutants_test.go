@@ -116,6 +116,61 @@ var mutantTable = []mutant{
 		new: "	if l.endsClean(newest, &scan) || true {",
 	},
 	{
+		name: "nobody asks the disk for what was recovered", file: "engine/recover.go",
+		old: "	if err := wal.Settle(e.walConfig(), scan); err != nil {",
+		new: "	if err := error(nil); err != nil {",
+	},
+	{
+		name: "page cache is believed", file: "wal/settle.go",
+		old: "	h, err := cfg.FS.OpenUncached(f.Name)",
+		new: "	h, err := cfg.FS.OpenRead(f.Name)",
+	},
+	{
+		name: "what the disk has is not synced", file: "wal/settle.go",
+		old: "	if err := h.SyncData(); err != nil {",
+		new: "	if err := error(nil); err != nil {",
+	},
+	{
+		name: "last frame counts as proven", file: "wal/scan.go",
+		old: "	s.res.Proven = max(s.res.Proven, f.Durable)",
+		new: "	s.res.Proven = max(s.res.Proven, f.End)",
+	},
+	{
+		name: "file counts as proven by being there", file: "wal/settle.go",
+		old: "	if pos == f.header.start {",
+		new: "	if false {", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "files of an unclean end are written to", file: "wal/space.go",
+		old: "		s.retired = append(s.retired, f)\n		s.bytes += f.size",
+		new: "		s.ready = append(s.ready, f)\n		s.bytes += f.size",
+	},
+	{
+		name: "files of an unclean end are used again", file: "wal/space.go",
+		old: "	case !after.Clean || i.state != stateValid || i.Size != i.header.bytes:",
+		new: "	case i.state != stateValid || i.Size != i.header.bytes:", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "files of an unclean end are removed before a checkpoint", file: "wal/space.go",
+		old: "		if needless(f) {",
+		new: "		if true {", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "files of an unclean end do not count", file: "wal/space.go",
+		old: "		s.retired = append(s.retired, f)\n		s.bytes += f.size",
+		new: "		s.retired = append(s.retired, f)", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "dropped frames are salvaged", file: "wal/salvage.go",
+		old: "			until = min(until, g.header.start)",
+		new: "", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "manifest is gone on with as it was found", file: "engine/recover.go",
+		old: "	err := e.rotateManifest(nil, true)",
+		new: "	err := e.reopenManifest(&loadedManifest{manifest: *e.manifest})",
+	},
+	{
 		name: "clean close stays in force after the next write", file: "engine/recover.go",
 		old: "	return scan.Clean && newest == l.gen && l.torn == 0 &&\n		l.lastFrame.ManifestGen == l.gen && l.lastFrame.ManifestLen == l.size",
 		new: "	return scan.Clean",
