@@ -101,7 +101,7 @@ const maxFrameBytes = 1<<30 + 64<<20
 func (e *Engine) walConfig() wal.Config {
 	return wal.Config{
 		FS: e.env.FS, UUID: e.uuid, MaxBytes: e.opts.WALBytes, FileBytes: e.opts.walFileBytes(),
-		ReserveBytes: e.opts.walReserveBytes(), Direct: e.opts.Sync == SyncAlways, Rand: e.env.Rand,
+		ReserveBytes: e.opts.walReserveBytes(), Direct: e.opts.Sync == SyncAlways, Packed: e.opts.Sync != SyncAlways, Rand: e.env.Rand,
 	}
 }
 

@@ -61,8 +61,8 @@ func (b *Buffer) Payload() []byte {
 	return b.buf[payloadOffset:]
 }
 
-// frame is the room of a header page and of the whole frame behind it, with
-// the payload in place. The buffer's length does not change.
+// frame is the room of a header page and of size bytes behind it, with the
+// payload of the frame in place. The buffer's length does not change.
 func (b *Buffer) frame(size int64) []byte {
 	if b.buf == nil {
 		b.Reset()

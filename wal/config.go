@@ -29,8 +29,19 @@ type Config struct {
 	// Direct is for a log of which each frame is synced by itself: they are
 	// written around the page cache where the file system can.
 	Direct bool
+	// Packed is for a log whose frames are not each synced, and not Direct: they
+	// share pages until a sync. Its files are of version 2.
+	Packed bool
 	// Rand makes salts; default math/rand/v2.
 	Rand func() uint64
+}
+
+// version is that of the files that are written.
+func (c Config) version() uint16 {
+	if c.Packed {
+		return versionPacked
+	}
+	return versionPages
 }
 
 func (c Config) withDefaults() Config {
@@ -63,7 +74,8 @@ type Header struct {
 // Frame is one verified frame.
 type Frame struct {
 	Header
-	// Start and End bound the frame; they are equal for a clean close.
+	// Start and End bound the frame; they are equal for a clean close. After a
+	// sync a frame starts on the next page, so behind the end of the one before.
 	Start, End LSN
 	// Durable is what was known to be durable when the frame was written.
 	Durable    LSN

@@ -1,6 +1,9 @@
 package wal
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // judgeEnd applies the evidence rule to the place where the log stops.
 //
@@ -36,7 +39,7 @@ func (s *scanner) corrupt(evidence string) *CorruptError {
 	c.File = s.cur.Name
 	c.Offset = s.cur.header.offset(s.pos)
 	if s.torn != nil {
-		c.Offset += s.torn.at
+		c.Offset = s.cur.header.offset(s.want.lsn) + s.torn.at
 		c.Reason = s.torn.reason + ", but " + evidence
 	}
 	return c
@@ -57,10 +60,10 @@ func (s *scanner) laterFiles() error {
 		if f.state != stateValid || f.Generation < s.lowest || s.cur != nil && f.Generation <= s.cur.Generation {
 			continue
 		}
-		if f.header.start > s.pos {
+		if f.header.start > s.pos.nextPage() {
 			return s.corrupt(fmt.Sprintf("generation %d in %s continues from LSN %d", f.Generation, f.Name, f.header.start))
 		}
-		if s.cur != nil && f.header.start < s.pos {
+		if s.cur != nil && f.header.start < s.pos.nextPage() {
 			return s.corrupt(fmt.Sprintf("generation %d in %s starts at LSN %d already", f.Generation, f.Name, f.header.start))
 		}
 	}
@@ -98,7 +101,7 @@ func (s *scanner) framesIn(f *FileInfo) error {
 	// From the very start: a header page may have been overwritten by a frame.
 	for off := int64(0); off < src.size; {
 		if off == read && end > read {
-			off = roundUp(end) // the frames that were accepted lie before the end
+			off = end // the frames that were accepted lie before the end
 			continue
 		}
 		h, ok, err := src.headerAt(off, s.cfg.UUID)
@@ -109,14 +112,18 @@ func (s *scanner) framesIn(f *FileInfo) error {
 			return s.corrupt(fmt.Sprintf("the frame of LSN %d at offset %d of %s proves the log durable up to LSN %d",
 				h.lsn, off, f.Name, h.durable))
 		}
-		if !s.clean || off == 0 {
-			off += PageBytes
-			continue
+		switch {
+		case !s.clean:
+			if off, err = src.seekFrame(off + unitBytes); err != nil {
+				return err
+			}
+		case off == 0, !ok && off%PageBytes != 0:
+			off = roundUp(off + 1)
+		case !ok || h.lsn < s.pos:
+			return nil
+		default:
+			off += h.bytes()
 		}
-		if !ok || h.lsn < s.pos {
-			break
-		}
-		off += h.bytes()
 	}
 	return nil
 }
@@ -131,6 +138,24 @@ func (s *source) headerAt(off int64, uuid [16]byte) (frameHeader, bool, error) {
 	return h, ok && h.uuid == uuid, nil
 }
 
+// seekFrame is where, from off on, bytes begin that could be a frame's: at any
+// unit. It is the end of the file where there are none.
+func (s *source) seekFrame(off int64) (int64, error) {
+	for off < s.size {
+		b, err := s.bytes(off, PageBytes)
+		if err != nil {
+			return 0, err
+		}
+		for at := 0; at+len(frameMagic) <= len(b); at += unitBytes {
+			if string(b[at:at+len(frameMagic)]) == frameMagic {
+				return off + int64(at), nil
+			}
+		}
+		off += PageBytes
+	}
+	return s.size, nil
+}
+
 // shape looks at the damage itself.
 func (s *scanner) shape() error {
 	if s.cur == nil || s.clean || s.torn == nil {
@@ -139,7 +164,10 @@ func (s *scanner) shape() error {
 	if s.torn.proof {
 		return s.corrupt("no write that is cut short leaves that")
 	}
-	at, ok, err := s.src.flippedBit(s.cur.header.offset(s.pos), s.expect(), int64(s.o.MaxFrameBytes))
+	at, ok, err := s.src.flippedBit(s.cur.header.offset(s.want.lsn), s.want, int64(s.o.MaxFrameBytes))
+	if err == nil && !ok {
+		at, ok, err = s.flippedBehind()
+	}
 	if err != nil || !ok {
 		return err
 	}
@@ -147,25 +175,37 @@ func (s *scanner) shape() error {
 	return s.corrupt("exactly one flipped bit explains it")
 }
 
+// flippedBehind says whether what is left of a page would be zeros but for one
+// bit.
+func (s *scanner) flippedBehind() (at int64, ok bool, err error) {
+	rest, err := s.src.rest(&s.cur.header, s.want.lsn)
+	ones := 0
+	for _, b := range rest {
+		ones += bits.OnesCount8(b)
+	}
+	return firstNonZero(rest, 0), ones == 1, err
+}
+
 // measureTear counts what is dropped: from the end to the end of the last
 // frame that was begun behind it. In a file that had not been used before
 // everything that is not zero counts; in one that had, bytes of no frame of
 // this generation may be older.
 func (s *scanner) measureTear() error {
-	from := s.cur.header.offset(s.pos)
+	from := s.cur.header.offset(s.want.lsn)
 	end := from
+	unit := unitOf(s.cur.header.version)
 	fresh := s.cur.header.flags&fileRecycled == 0
-	for off := from; off < s.cur.header.bytes; off += PageBytes {
-		page, err := s.src.bytes(off, PageBytes)
+	for off := from; off < s.cur.header.bytes; off += unit {
+		b, err := s.src.bytes(off, int(max(unit, headerBytes)))
 		if err != nil {
 			return err
 		}
-		h, ok := decodeFrameHeader(page)
+		h, ok := decodeFrameHeader(b)
 		if ok && h.uuid == s.cfg.UUID && h.generation == s.cur.Generation && h.salt == s.cur.header.salt {
 			end = max(end, off+min(h.bytes(), s.cur.header.bytes-off))
 		}
-		if fresh && !allZero(page) {
-			end = max(end, off+PageBytes)
+		if fresh && !allZero(b[:unit]) {
+			end = max(end, off+unit)
 		}
 	}
 	if end > from {

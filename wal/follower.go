@@ -13,7 +13,8 @@ type Follower struct {
 	cfg   Config
 	start Start
 
-	pos    LSN
+	pos    LSN       // the end of the last frame, or the start of cur
+	want   LSN       // where the next one was looked for
 	cur    *FileInfo // nil until a file holds pos
 	src    *source
 	prev   uint64
@@ -55,36 +56,34 @@ func (f *Follower) Next() (Frame, bool, error) {
 }
 
 func (f *Follower) readFrame() (*frameHeader, []byte, *flaw, error) {
-	off := f.cur.header.offset(f.pos)
-	if off >= f.cur.header.bytes {
-		return nil, nil, &flaw{reason: "the file is full"}, nil
-	}
-	return f.src.verify(off, f.expect(f.pos), 0)
+	e := f.expect(f.pos)
+	h, payload, bad, err := f.src.next(&f.cur.header, &e, 0)
+	f.want = e.lsn
+	return h, payload, bad, err
 }
 
 func (f *Follower) expect(l LSN) expect {
 	return expect{
-		uuid: f.cfg.UUID, generation: f.cur.Generation, salt: f.cur.header.salt,
-		lsn: l, prev: f.prev, prevKnown: f.known,
+		uuid: f.cfg.UUID, version: f.cur.header.version, generation: f.cur.Generation, salt: f.cur.header.salt,
+		end: l, lsn: l, prev: f.prev, prevKnown: f.known,
 	}
 }
 
 // deliver hands a frame out if it is proven durable. A clean close is, by what
 // it is.
 func (f *Follower) deliver(h *frameHeader, payload []byte) (Frame, bool, error) {
-	frame := newFrame(h, payload, f.cur.Name, f.cur.header.offset(f.pos))
+	frame := newFrame(h, payload, f.cur.Name, f.cur.header.offset(h.lsn))
 	frame.Keep()
 	f.proven = max(f.proven, h.durable)
+	if f.clean = h.flags&FlagClean != 0; f.clean {
+		return frame, true, nil // it takes no room
+	}
 	if frame.End > f.proven {
 		if err := f.prove(frame.End, h.sum); err != nil || frame.End > f.proven {
 			return Frame{}, false, err
 		}
 	}
-	f.pos = frame.End
-	f.clean = h.flags&FlagClean != 0
-	if !f.clean {
-		f.prev, f.known = h.sum, true
-	}
+	f.pos, f.prev, f.known = frame.End, h.sum, true
 	return frame, true, nil
 }
 
@@ -93,22 +92,34 @@ func (f *Follower) prove(l LSN, sum uint64) error {
 	e := f.expect(l)
 	e.prev, e.prevKnown = sum, true
 	for f.proven < l {
-		off := f.cur.header.offset(e.lsn)
-		h, ok, err := f.src.headerAt(off, f.cfg.UUID)
+		h, ok, err := f.headerBehind(e)
 		if err != nil {
 			return err
 		}
-		if off >= f.cur.header.bytes || !ok || e.check(&h) != nil {
-			return f.proveByFile(e.lsn, e.prev)
+		if !ok {
+			return f.proveByFile(e.end, e.prev)
 		}
 		f.proven = max(f.proven, h.durable)
 		if h.flags&FlagClean != 0 {
 			return nil
 		}
-		e.lsn += LSN(h.bytes())
+		e.end = h.lsn + LSN(h.bytes())
 		e.prev = h.sum
 	}
 	return nil
+}
+
+// headerBehind is the header of the frame behind e.end, there or on the next
+// page.
+func (f *Follower) headerBehind(e expect) (frameHeader, bool, error) {
+	for _, e.lsn = range []LSN{e.end, e.end.nextPage()} {
+		off := f.cur.header.offset(e.lsn)
+		h, ok, err := f.src.headerAt(off, f.cfg.UUID)
+		if err != nil || ok && off < f.cur.header.bytes && e.check(&h) == nil {
+			return h, err == nil, err
+		}
+	}
+	return frameHeader{}, false, nil
 }
 
 // proveByFile: a file is left only once all of it is durable.
@@ -145,8 +156,11 @@ func (f *Follower) advance() (bool, error) {
 	}
 	f.src.close()
 	f.src, f.cur, f.clean = src, next, false
-	f.known = f.pos == next.header.start
+	f.known = next.header.continues(f.pos)
 	f.prev = next.header.sum
+	if f.known {
+		f.pos = next.header.start
+	}
 	return true, nil
 }
 
@@ -170,10 +184,10 @@ func (f *Follower) find(l LSN) (next *FileInfo, gone bool, err error) {
 				continue
 			}
 		}
-		later = later || g.header.start > l
-		fits := g.header.start == l
+		later = later || g.header.start > l.nextPage()
+		fits := g.header.continues(l)
 		if f.cur == nil {
-			fits = g.header.holds(l) && (!must || g.Generation == generation)
+			fits = (fits || g.header.holds(l)) && (!must || g.Generation == generation)
 		}
 		if fits && next == nil {
 			next = g
@@ -199,7 +213,7 @@ func (f *Follower) damage(bad *flaw, err error) error {
 		return ErrRecycled
 	}
 	return &CorruptError{
-		File: f.cur.Name, Offset: f.cur.header.offset(f.pos) + bad.at, LSN: f.pos,
+		File: f.cur.Name, Offset: f.cur.header.offset(f.want) + bad.at, LSN: f.pos,
 		Reason: fmt.Sprintf("%s, but the log was durable up to LSN %d", bad.reason, f.proven),
 	}
 }

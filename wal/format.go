@@ -7,7 +7,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// A file is one header page and then frames, each a multiple of a page:
+// A file is one header page and then frames:
 //
 //	| header page | frame | frame ... | bytes of no meaning |
 //
@@ -17,17 +17,27 @@ import (
 //	|<------------- page 0 ---------->|<----- page 1 ----->|<------- page 2 ------->|
 //
 // The table holds one checksum for each page of the frame that has payload in
-// it, over the payload bytes in that page. FORMAT.md has the fields.
+// it, over the payload bytes in that page. In version 1 a frame is a multiple of
+// a page. In version 2 it is a multiple of unitBytes, and frames share a page
+// until a sync: the first one after it starts on the next page, and what is left
+// of the page before is zeros. FORMAT.md has the fields.
 
-// PageBytes is the unit of the log: frames start and end on its multiples.
+// PageBytes is the unit of what is synced: no page that a sync has made durable
+// is written again.
 const PageBytes = 4096
 
 const (
-	formatVersion = 1
-	headerBytes   = 128
-	sumOffset     = headerBytes - 8 // of the checksum in both headers, in any version
-	sectorBytes   = 512
-	entryBytes    = 8 // of the page table
+	versionPages  = 1 // frames are whole pages
+	versionPacked = 2 // frames share pages until a sync
+	formatVersion = versionPacked
+
+	// unitBytes is the unit of version 2: small beside an event and its header,
+	// and large enough for all places where a frame may begin to be looked at.
+	unitBytes   = 64
+	headerBytes = 128
+	sumOffset   = headerBytes - 8 // of the checksum in both headers, in any version
+	sectorBytes = 512
+	entryBytes  = 8 // of the page table
 
 	frameMagic = "SLWF"
 	fileMagic  = "SLWH"
@@ -35,9 +45,15 @@ const (
 	payloadBytesMax = 1<<31 - 1<<24
 )
 
-// LSN is a byte position in the endless log: a multiple of PageBytes. Header
-// pages do not count.
+// LSN is a byte position in the endless log: a multiple of PageBytes, or where
+// frames share pages of unitBytes. Header pages do not count.
 type LSN uint64
+
+// nextPage is where the log goes on behind l after a sync.
+func (l LSN) nextPage() LSN { return (l + PageBytes - 1) &^ (PageBytes - 1) }
+
+// page is the start of the page that holds l.
+func (l LSN) page() LSN { return l &^ (PageBytes - 1) }
 
 // Flags of a frame. The low eight bits are set by this package and ignored in
 // what a caller passes; the others are the caller's.
@@ -144,7 +160,7 @@ func decodeFrameHeader(b []byte) (frameHeader, bool) {
 }
 
 // bytes is the size of the whole frame.
-func (h *frameHeader) bytes() int64 { return frameBytes(int64(h.payloadBytes)) }
+func (h *frameHeader) bytes() int64 { return frameBytes(h.version, int64(h.payloadBytes)) }
 
 // pageCount is how many pages of a frame have payload in them.
 func pageCount(payload int64) int64 {
@@ -154,8 +170,18 @@ func pageCount(payload int64) int64 {
 	return (headerBytes + payload + PageBytes - 1) / PageBytes
 }
 
-func frameBytes(payload int64) int64 {
-	return roundUp(headerBytes + payload + entryBytes*pageCount(payload))
+// frameBytes is the size of a frame with that much payload.
+func frameBytes(version uint16, payload int64) int64 {
+	unit := unitOf(version)
+	return (headerBytes + payload + entryBytes*pageCount(payload) + unit - 1) &^ (unit - 1)
+}
+
+// unitOf is what frames of a version are multiples of.
+func unitOf(version uint16) int64 {
+	if version == versionPages {
+		return PageBytes
+	}
+	return unitBytes
 }
 
 func roundUp(n int64) int64 { return (n + PageBytes - 1) &^ (PageBytes - 1) }
@@ -165,8 +191,8 @@ func piece(i, payload int64) (from, to int64) {
 	return max(headerBytes, i*PageBytes), min((i+1)*PageBytes, headerBytes+payload)
 }
 
-// sealFrame fills in table and padding of a frame that holds n bytes of payload,
-// and returns the table's checksum.
+// sealFrame fills in the table of a frame that holds n bytes of payload, and
+// zeros behind it, and returns the table's checksum.
 func sealFrame(frame []byte, n int64) uint64 {
 	table := frame[headerBytes+n:]
 	count := pageCount(n)
@@ -239,7 +265,11 @@ func decodeFileHeader(b []byte) (fileHeader, bool) {
 // offset is where in its file an LSN lies.
 func (h *fileHeader) offset(l LSN) int64 { return PageBytes + int64(l-h.start) }
 
-// holds says whether an LSN lies in the file, or at its very end.
+// holds says whether an LSN that a frame can end at lies in the file, or at its
+// very end.
 func (h *fileHeader) holds(l LSN) bool {
-	return l >= h.start && uint64(l-h.start) <= uint64(h.bytes-PageBytes)
+	return l >= h.start && uint64(l-h.start) <= uint64(h.bytes-PageBytes) && int64(l-h.start)%unitOf(h.version) == 0
 }
+
+// continues says whether the file goes on where a log ends at l.
+func (h *fileHeader) continues(l LSN) bool { return h.start == l.nextPage() }

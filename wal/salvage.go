@@ -31,6 +31,9 @@ func (s *scanner) salvage() error {
 	slices.SortStableFunc(files, func(a, b *FileInfo) int {
 		return cmp.Or(cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.state, b.state))
 	})
+	if s.clean {
+		s.pos = s.pos.nextPage() // where that frame is: nothing is delivered twice
+	}
 	for i, f := range files {
 		if s.cur != nil && f.Generation < s.cur.Generation {
 			continue
@@ -53,13 +56,13 @@ func (s *scanner) guess(f *FileInfo) bool {
 		return false
 	}
 	defer src.close()
-	for off := int64(PageBytes); off < src.size; off += PageBytes {
+	for off := int64(PageBytes); off < src.size; off += unitBytes {
 		h, ok, err := src.headerAt(off, s.cfg.UUID)
-		if err != nil || !ok || h.generation <= f.Generation || uint64(h.lsn) < uint64(off-PageBytes) {
+		if err != nil || !ok || h.generation <= f.Generation || uint64(h.lsn) < uint64(off-PageBytes) || (int64(h.lsn)-off)%PageBytes != 0 {
 			continue
 		}
 		f.Generation = h.generation
-		f.header = fileHeader{generation: h.generation, salt: h.salt, start: h.lsn - LSN(off-PageBytes), bytes: f.Size}
+		f.header = fileHeader{version: h.version, generation: h.generation, salt: h.salt, start: h.lsn - LSN(off-PageBytes), bytes: f.Size}
 		f.Start, f.End = f.header.start, f.header.start
 	}
 	return f.Generation != 0
@@ -68,11 +71,14 @@ func (s *scanner) guess(f *FileInfo) bool {
 // salvageFile delivers the frames of f up to where a later file begins: those
 // behind it were dropped when that was begun.
 func (s *scanner) salvageFile(f *FileInfo, later []*FileInfo) error {
-	until := LSN(math.MaxUint64)
+	until, last := LSN(math.MaxUint64), uint64(0)
 	for _, g := range later {
-		if g.Generation > f.Generation {
-			until = min(until, g.header.start)
+		if g.Generation > f.Generation && g.header.start < until {
+			until, last = g.header.start, g.header.chain
 		}
+	}
+	if last != 0 && last == s.res.Chain {
+		return nil // that frame was the last one
 	}
 	src, err := openSource(s.cfg.FS, f.Name)
 	if err != nil {
@@ -87,20 +93,25 @@ func (s *scanner) salvageFile(f *FileInfo, later []*FileInfo) error {
 	}
 	for off := f.header.offset(from); off < min(src.size, math.MaxInt64-PageBytes); {
 		e := s.expect()
-		e.lsn = f.header.start + LSN(off-PageBytes)
+		e.end = f.header.start + LSN(off-PageBytes)
+		e.lsn = e.end
 		h, payload, bad, err := src.verify(off, e, int64(s.o.MaxFrameBytes))
 		if err != nil || bad != nil || h.lsn+LSN(h.bytes()) > until && h.flags&FlagClean == 0 {
-			off += PageBytes
+			off += unitOf(f.header.version)
 			continue
 		}
-		if h.lsn > s.pos {
+		if h.lsn > s.pos && (h.lsn != s.pos.nextPage() || h.durable != s.pos) {
 			s.gap(f, off, h.lsn)
 		}
 		if err := s.deliver(h, payload, off); err != nil {
 			return err
 		}
 		if s.clean {
+			s.pos = h.lsn
 			break
+		}
+		if last != 0 && h.sum == last {
+			break // others may be left in its page
 		}
 		off += h.bytes()
 	}

@@ -23,7 +23,7 @@ type ScanOptions struct {
 // ScanResult is what a scan found. The zero value is an empty log at LSN 0.
 type ScanResult struct {
 	Start Start
-	// End is where the next frame belongs.
+	// End is the end of the last frame.
 	End LSN
 	// Proven is how far the log is known to have been durable: a frame or a
 	// file that was written later says so. What follows, up to End, may be in
@@ -81,11 +81,12 @@ type scanner struct {
 	files []*FileInfo // by generation
 	cur   *FileInfo   // nil while no file holds pos
 	src   *source     // of cur
-	pos   LSN         // where the next frame belongs
-	prev  uint64      // what it must follow
+	pos   LSN         // the end of the last frame, or the start of cur
+	prev  uint64      // what the next one must follow
 	known bool        // prev is known
 	clean bool        // the last frame was a clean close
-	torn  *flaw       // at pos
+	torn  *flaw       // where the next frame should be
+	want  expect      // what it should be
 	fnErr error       // what fn returned
 }
 
@@ -98,7 +99,7 @@ func (s *scanner) run(start Start) error {
 	if err := s.survey(); err != nil {
 		return err
 	}
-	if start.LSN%PageBytes != 0 || start.LSN > 1<<62 {
+	if start.LSN%unitBytes != 0 || start.LSN > 1<<62 {
 		return &CorruptError{File: "wal", LSN: start.LSN, Reason: "the checkpoint's LSN is not one that a log can have"}
 	}
 	if err := s.enterFirst(start); err != nil {
@@ -163,7 +164,7 @@ func (s *scanner) enterFirst(start Start) error {
 		if f.state != stateValid || f.Generation < s.lowest || must && f.Generation != generation {
 			continue
 		}
-		if f.header.holds(s.pos) {
+		if f.header.holds(s.pos) || f.header.continues(s.pos) {
 			return s.enter(f)
 		}
 		if must {
@@ -201,8 +202,8 @@ func (s *scanner) enter(f *FileInfo) error {
 	s.src.close()
 	s.src, s.cur = src, f
 	s.prev, s.known = 0, false
-	if s.pos == f.Start {
-		s.prev, s.known = f.header.sum, true
+	if f.header.continues(s.pos) {
+		s.pos, s.prev, s.known = f.header.start, f.header.sum, true
 	}
 	f.Start, f.End = s.pos, s.pos
 	s.res.Proven = max(s.res.Proven, f.header.start) // the file before was left once it was durable
@@ -232,21 +233,19 @@ func (s *scanner) step() (bool, error) {
 
 func (s *scanner) expect() expect {
 	return expect{
-		uuid: s.cfg.UUID, generation: s.cur.Generation, salt: s.cur.header.salt,
-		lsn: s.pos, prev: s.prev, prevKnown: s.known,
+		uuid: s.cfg.UUID, version: s.cur.header.version, generation: s.cur.Generation, salt: s.cur.header.salt,
+		end: s.pos, lsn: s.pos, prev: s.prev, prevKnown: s.known,
 	}
 }
 
-// readFrame delivers the frame at pos, or says what is wrong there.
+// readFrame delivers the frame behind pos, or says what is wrong there.
 func (s *scanner) readFrame() (*flaw, error) {
-	off := s.cur.header.offset(s.pos)
-	if off >= s.cur.header.bytes {
-		return &flaw{reason: "the file is full"}, nil
-	}
-	h, payload, bad, err := s.src.verify(off, s.expect(), int64(s.o.MaxFrameBytes))
+	s.want = s.expect()
+	h, payload, bad, err := s.src.next(&s.cur.header, &s.want, int64(s.o.MaxFrameBytes))
 	if err != nil {
 		return nil, err
 	}
+	off := s.cur.header.offset(s.want.lsn)
 	if bad != nil && bad.newer {
 		return nil, fmt.Errorf("%s at offset %d: %s: %w", s.cur.Name, off, bad.reason, ErrVersion)
 	}
@@ -259,12 +258,11 @@ func (s *scanner) readFrame() (*flaw, error) {
 func (s *scanner) deliver(h *frameHeader, payload []byte, off int64) error {
 	f := newFrame(h, payload, s.cur.Name, off)
 	s.res.Proven = max(s.res.Proven, f.Durable)
-	s.res.unsealed = f.Durable < f.Start || f.Records > 0 || len(payload) > 0
-	s.pos = f.End
-	s.cur.End = f.End
+	s.res.unsealed = f.Durable < s.pos || f.Records > 0 || len(payload) > 0
 	s.clean = h.flags&FlagClean != 0
 	if !s.clean {
 		// A clean close takes no room, and what follows does not build on it.
+		s.pos, s.cur.End = f.End, f.End
 		s.prev, s.known = h.sum, true
 		s.res.Chain = h.sum
 	}
@@ -285,11 +283,12 @@ func newFrame(h *frameHeader, payload []byte, file string, off int64) Frame {
 	}
 }
 
-// continuation is the next file that starts at pos; nil where there is none.
-// Several may: each that a crash left without one whole frame.
+// continuation is the next file that starts at pos, or on the next page; nil
+// where there is none. Several may: each that a crash left without one whole
+// frame.
 func (s *scanner) continuation() (*FileInfo, error) {
 	for _, f := range s.files {
-		if f.state != stateValid || f.Generation < s.lowest || f.header.start != s.pos {
+		if f.state != stateValid || f.Generation < s.lowest || !f.header.continues(s.pos) {
 			continue
 		}
 		if s.cur != nil && f.Generation <= s.cur.Generation {
@@ -299,9 +298,23 @@ func (s *scanner) continuation() (*FileInfo, error) {
 			return nil, &CorruptError{File: f.Name, LSN: s.pos, Reason: fmt.Sprintf(
 				"the file follows chain %016x, want %016x: a frame before it is not the one that was there", f.header.chain, s.res.Chain)}
 		}
-		return f, nil
+		return f, s.checkRest(f)
 	}
 	return nil, nil
+}
+
+// checkRest: a file is left only once it is durable, and then what is left of
+// its last page is zeros, unless there was an unclean end.
+func (s *scanner) checkRest(next *FileInfo) error {
+	if s.cur == nil || next.header.flags&fileRecovered != 0 {
+		return nil
+	}
+	rest, err := s.src.rest(&s.cur.header, s.pos)
+	if at := firstNonZero(rest, 0); err == nil && at < int64(len(rest)) {
+		return &CorruptError{File: s.cur.Name, Offset: s.cur.header.offset(s.pos) + at, LSN: s.pos, Reason: fmt.Sprintf(
+			"the rest of the page behind the last frame is not zero, but generation %d in %s continues", next.Generation, next.Name)}
+	}
+	return err
 }
 
 // finish fills in what every result has.

@@ -48,7 +48,7 @@ func (s *source) reread(cfg Config, f *FileInfo, after *ScanResult) error {
 	if pos >= after.End {
 		return nil
 	}
-	e := expect{uuid: cfg.UUID, generation: f.Generation, salt: f.header.salt}
+	e := expect{uuid: cfg.UUID, version: f.header.version, generation: f.Generation, salt: f.header.salt}
 	if pos == f.header.start {
 		page, err := s.bytes(0, PageBytes)
 		if err != nil {
@@ -60,15 +60,15 @@ func (s *source) reread(cfg Config, f *FileInfo, after *ScanResult) error {
 		e.prev, e.prevKnown = f.header.sum, true
 	}
 	for pos < after.End {
-		e.lsn = pos
-		h, _, bad, err := s.verify(f.header.offset(pos), e, 0)
+		e.end, e.lsn = pos, pos
+		h, _, bad, err := s.next(&f.header, &e, 0)
 		if err != nil {
 			return err
 		}
 		if bad != nil || h.flags&FlagClean != 0 {
 			return fmt.Errorf("%s at LSN %d: %w", f.Name, pos, errUnsettled)
 		}
-		pos += LSN(h.bytes())
+		pos = h.lsn + LSN(h.bytes())
 		e.prev, e.prevKnown = h.sum, true
 	}
 	if pos != after.End || e.prev != after.Chain {

@@ -117,7 +117,7 @@ func (s *space) room(u *use, end LSN, size int64, urgent bool) (*file, error) {
 		if ok && f != nil {
 			s.giveBack(f)
 		}
-		need := PageBytes + size
+		need := PageBytes + roundUp(size)
 		if ok {
 			need = 2 * PageBytes
 		}

@@ -10,9 +10,11 @@ import (
 // expect is what the frame at a place must say of itself.
 type expect struct {
 	uuid       [16]byte
+	version    uint16
 	generation uint64
 	salt       uint64
-	lsn        LSN
+	end        LSN // of the frame before
+	lsn        LSN // end, or the next page where end was synced
 	prev       uint64
 	prevKnown  bool
 }
@@ -41,10 +43,13 @@ func (e expect) check(h *frameHeader) *flaw {
 		return &flaw{newer: true, reason: fmt.Sprintf("frame of version %d and flags %#x", h.version, h.flags)}
 	case h.lsn != e.lsn:
 		// Salt and generation are this use's: the frame is in a wrong place.
-		return &flaw{proof: true, reason: fmt.Sprintf("frame of LSN %d, want %d", h.lsn, e.lsn)}
+		return &flaw{proof: e.lsn == e.end, reason: fmt.Sprintf("frame of LSN %d, want %d", h.lsn, e.lsn)}
+	case e.lsn != e.end && h.durable != e.end:
+		// A frame before it, which no sync has covered, did not reach the disk.
+		return &flaw{reason: fmt.Sprintf("frame of LSN %d says that LSN %d is durable, want %d", h.lsn, h.durable, e.end)}
 	case e.prevKnown && h.prev != e.prev:
 		return &flaw{proof: true, reason: fmt.Sprintf("frame follows chain %016x, want %016x", h.prev, e.prev)}
-	case h.version == 0 || h.durable > h.lsn || h.payloadBytes > payloadBytesMax || h.manifestLen > 1<<62 ||
+	case h.version != e.version || h.durable > h.lsn.page() || h.payloadBytes > payloadBytesMax || h.manifestLen > 1<<62 ||
 		h.payloadBytes > 0 && h.flags&(FlagSeal|FlagClean) != 0:
 		return &flaw{proof: true, reason: "frame's header holds numbers that no writer writes"}
 	}
@@ -100,6 +105,45 @@ func (s survey) flaw(h *frameHeader) *flaw {
 		f.at, f.reason = s.paddingAt, "the frame's padding is not zero"
 	}
 	return f
+}
+
+// next reads the frame behind e.end: it begins there, or on the next page where
+// the rest of this one is zeros. One of the three results is set, and e.lsn says
+// where the frame is, or should be.
+func (s *source) next(file *fileHeader, e *expect, payloadMax int64) (*frameHeader, []byte, *flaw, error) {
+	h, payload, bad, err := s.inFile(file, *e, payloadMax)
+	if bad == nil || bad.newer || e.lsn == e.lsn.nextPage() {
+		return h, payload, bad, err
+	}
+	after := *e
+	after.lsn = e.lsn.nextPage()
+	rest, err := s.rest(file, e.lsn)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	at := firstNonZero(rest, 0)
+	if at == int64(len(rest)) {
+		*e = after
+		return s.inFile(file, after, payloadMax)
+	}
+	behind, ok, err := s.headerAt(file.offset(after.lsn), e.uuid)
+	if ok && after.check(&behind) == nil {
+		bad = &flaw{proof: true, at: at, reason: "the rest of the page behind the last frame before a sync is not zero"}
+	}
+	return nil, nil, bad, err
+}
+
+// rest is what is left of the page that a frame ended in.
+func (s *source) rest(file *fileHeader, end LSN) ([]byte, error) {
+	return s.bytes(file.offset(end), int(end.nextPage()-end))
+}
+
+func (s *source) inFile(file *fileHeader, e expect, payloadMax int64) (*frameHeader, []byte, *flaw, error) {
+	off := file.offset(e.lsn)
+	if off >= file.bytes {
+		return nil, nil, &flaw{reason: "the file is full"}, nil
+	}
+	return s.verify(off, e, payloadMax)
 }
 
 // verify reads the frame that is expected at off. One of the three results is
@@ -170,7 +214,7 @@ func (s *source) flippedBit(off int64, e expect, payloadMax int64) (at int64, ok
 	} else {
 		at, ok = found.bit(frame, &h)
 	}
-	return at, ok && !unwritten(frame, at), nil
+	return at, ok && !unwritten(frame, off, at), nil
 }
 
 // bit finds the single flipped bit behind the header, if there is one.
@@ -200,11 +244,12 @@ func (s survey) bit(frame []byte, h *frameHeader) (at int64, ok bool) {
 	return 0, false
 }
 
-// unwritten says whether the sector around a byte reads as zeros: then a write
-// that never got there explains it as well as a flipped bit does.
-func unwritten(frame []byte, at int64) bool {
-	from := at &^ (sectorBytes - 1)
-	return allZero(frame[from:min(from+sectorBytes, int64(len(frame)))])
+// unwritten says whether all that the frame at off has in the sector around a
+// byte of it reads as zeros: then a write that never got there explains it as
+// well as a flipped bit does.
+func unwritten(frame []byte, off, at int64) bool {
+	from := (off+at)&^(sectorBytes-1) - off
+	return allZero(frame[max(0, from):min(from+sectorBytes, int64(len(frame)))])
 }
 
 // repairHeader finds the one bit whose flip makes a header good.

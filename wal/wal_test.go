@@ -216,7 +216,7 @@ func TestNewerVersionIsRefused(t *testing.T) {
 	l.append(10)
 	for name, b := range l.sim.Files() {
 		h, _ := decodeFileHeader(b)
-		h.version = 2
+		h.version = formatVersion + 1
 		h.encode(b)
 		l.sim.SetFile(name, b)
 	}
@@ -395,7 +395,7 @@ func TestFramesStartAtAlignedMemory(t *testing.T) {
 	var b Buffer
 	for n := 1; n < 1<<20; n *= 3 {
 		b.Extend(n)[n-1] = byte(n)
-		frame := b.frame(frameBytes(int64(b.Len())))
+		frame := b.frame(frameBytes(versionPages, int64(b.Len())))
 		for _, part := range [][]byte{frame, frame[PageBytes:]} {
 			if at := uintptr(unsafe.Pointer(unsafe.SliceData(part))); at%PageBytes != 0 || len(part)%PageBytes != 0 {
 				t.Fatalf("payload of %d bytes: %d bytes at %x", b.Len(), len(part), at)

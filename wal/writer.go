@@ -68,7 +68,7 @@ func NewWriter(cfg Config, after ScanResult) (*Writer, error) {
 	w.end.Store(uint64(after.End))
 	w.durable.Store(uint64(after.End))
 	w.space.init(w, after)
-	w.position = Start{LSN: after.End, Generation: w.space.next | unbegun}
+	w.position = Start{LSN: after.End.nextPage(), Generation: w.space.next | unbegun}
 	return w, nil
 }
 
@@ -98,7 +98,7 @@ func (w *Writer) usable() error {
 
 // append writes a frame into the current file, or into the next.
 func (w *Writer) append(b *Buffer, h Header, urgent bool) (start, end LSN, err error) {
-	next, err := w.space.room(&w.use, w.End(), frameBytes(int64(b.Len())), urgent)
+	next, err := w.space.room(&w.use, w.next(), frameBytes(w.cfg.version(), int64(b.Len())), urgent)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -128,8 +128,8 @@ func (w *Writer) begin(f *file) (use, error) {
 		return use{}, err
 	}
 	u := use{file: f, header: fileHeader{
-		version: formatVersion, uuid: w.cfg.UUID, generation: w.space.nextGeneration(), salt: w.cfg.Rand(),
-		start: w.End(), chain: w.chain, number: f.number, bytes: f.size,
+		version: w.cfg.version(), uuid: w.cfg.UUID, generation: w.space.nextGeneration(), salt: w.cfg.Rand(),
+		start: w.next(), chain: w.chain, number: f.number, bytes: f.size,
 	}}
 	if w.recovered {
 		u.header.flags |= fileRecovered
@@ -143,14 +143,25 @@ func (w *Writer) begin(f *file) (use, error) {
 	return u, nil
 }
 
+// next is where the next frame goes: right behind the last one, or on the next
+// page where a sync has made that one durable.
+func (w *Writer) next() LSN {
+	if end := w.End(); end != w.Durable() {
+		return end
+	}
+	return w.End().nextPage()
+}
+
 // erasePartial makes sure that a frame for which there was no space is none
-// when the next one goes elsewhere: two frames must never claim one LSN.
+// when the next one goes elsewhere: two frames must never claim one LSN, and
+// what is left of a page is zeros.
 func (w *Writer) erasePartial() error {
 	if !w.partial {
 		return nil
 	}
-	zeros := vfs.DirectBuffer(PageBytes)
-	if err := w.writeAt(w.use.file, zeros, w.use.header.offset(w.End()), false); err != nil {
+	at := w.next()
+	zeros := vfs.DirectBuffer(PageBytes)[:at.page()+PageBytes-at]
+	if err := w.writeAt(w.use.file, zeros, w.use.header.offset(at), false); err != nil {
 		return err
 	}
 	if err := w.use.file.f.SyncData(); err != nil {
@@ -161,12 +172,17 @@ func (w *Writer) erasePartial() error {
 }
 
 // put writes the frame at the end of u, after its header page if it is the
-// first, in one write.
+// first, in one write. The first frame in a page is written with zeros up to the
+// page's end, where there may be bytes of an earlier use: the next one then
+// writes no byte but its own.
 func (w *Writer) put(u use, b *Buffer, h Header) (start, end LSN, err error) {
-	start = w.End()
+	start = w.next()
 	n := int64(b.Len())
-	size := frameBytes(n)
-	buf := b.frame(size)
+	end = start + LSN(frameBytes(u.header.version, n))
+	if end > w.End().nextPage() || w.partial {
+		end = end.nextPage()
+	}
+	buf := b.frame(int64(end - start))
 	first := u.file != w.use.file
 	prev := w.chain
 	off := u.header.offset(start)
@@ -181,7 +197,7 @@ func (w *Writer) put(u use, b *Buffer, h Header) (start, end LSN, err error) {
 		h.Flags |= FlagRecovered
 	}
 	fh := frameHeader{
-		version: formatVersion, flags: h.Flags, uuid: w.cfg.UUID,
+		version: u.header.version, flags: h.Flags, uuid: w.cfg.UUID,
 		generation: u.header.generation, salt: u.header.salt,
 		lsn: start, durable: w.Durable(), prev: prev,
 		position: h.Position, manifestGen: h.ManifestGen, manifestLen: uint64(h.ManifestLen),
@@ -223,7 +239,7 @@ func (w *Writer) took(u use, h *frameHeader) {
 	}
 	w.use = u
 	w.recovered, w.partial = false, false
-	w.covered = h.durable == h.lsn && h.records == 0 && h.payloadBytes == 0
+	w.covered = h.durable == w.End() && h.records == 0 && h.payloadBytes == 0
 	if h.flags&FlagClean != 0 {
 		return // it takes no room, and nothing builds on it
 	}
@@ -252,6 +268,11 @@ func (w *Writer) Sync() error {
 	if end == w.Durable() {
 		return nil
 	}
+	if end != end.nextPage() { // the next frame will not write over it
+		if err := w.erasePartial(); err != nil {
+			return err
+		}
+	}
 	return w.sync(end)
 }
 
@@ -265,7 +286,7 @@ func (w *Writer) sync(end LSN) error {
 	return nil
 }
 
-// End is where the next frame belongs.
+// End is the end of the last frame.
 func (w *Writer) End() LSN { return LSN(w.end.Load()) }
 
 // Durable is the end of what is durable.
