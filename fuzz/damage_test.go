@@ -11,6 +11,7 @@ import (
 	"github.com/seglog/seglog/engine"
 	"github.com/seglog/seglog/fuzz/model"
 	"github.com/seglog/seglog/fuzz/rig"
+	"github.com/seglog/seglog/fuzz/script"
 	"github.com/seglog/seglog/internal/vfs"
 )
 
@@ -288,9 +289,11 @@ func (p *patient) sweep(every int) (*[nOutcomes]counter, error) {
 	return counts, err
 }
 
-// newPatient makes a small log with something of everything in it.
-func newPatient(target rig.Target, closed bool) (*patient, error) {
+// newPatient makes a small log with something of everything in it. Without a
+// sync for each commit, its frames share pages; all of it is durable in the end.
+func newPatient(target rig.Target, closed bool, sync engine.SyncPolicy) (*patient, error) {
 	o := tiny
+	o.Sync = sync
 	o.WALBytes, o.TailBytes = 128<<10, 1<<20 // so that the last commits are in the log alone
 	w := build("patient", o, func(add adder) {
 		for i := range 6 {
@@ -305,7 +308,16 @@ func newPatient(target rig.Target, closed bool) (*patient, error) {
 		add("compact t3 1")
 		add("checkpoint")
 		add("append t0 7:100")
+		if sync != engine.SyncAlways {
+			for i := range 20 {
+				add("append t%d %d:%d", i%3, i, 20+i*17)
+				if i == 6 || i == 13 {
+					add("flush")
+				}
+			}
+		}
 		add("commit append t1 8:100; append t2 9:50; ack t0 c1 3")
+		add("flush")
 		add("append t2 10:5000")
 	})
 	r := rig.New(target, w.Options, 1)
@@ -314,6 +326,9 @@ func newPatient(target rig.Target, closed bool) (*patient, error) {
 	}
 	p := &patient{name: "killed", target: target, opts: w.Options, before: r.Model()}
 	if err := r.Do(w.Ops[len(w.Ops)-1]); err != nil {
+		return nil, err
+	}
+	if err := r.Do(script.Op{Kind: script.Flush}); err != nil {
 		return nil, err
 	}
 	p.model = r.Model()

@@ -154,9 +154,12 @@ func TestOptionsChangeNoResult(t *testing.T) {
 // TestDamageIsReported damages a log that was closed, and one that was killed.
 func TestDamageIsReported(t *testing.T) {
 	every := apart(997)
-	for _, closed := range []bool{true, false} {
-		t.Run(fmt.Sprintf("closed=%v", closed), func(t *testing.T) {
-			p, err := newPatient(engineTarget(), closed)
+	for _, v := range []struct {
+		closed bool
+		sync   engine.SyncPolicy
+	}{{true, engine.SyncAlways}, {false, engine.SyncAlways}, {true, engine.SyncNever}, {false, engine.SyncNever}} {
+		t.Run(fmt.Sprintf("closed=%v,sync=%d", v.closed, v.sync), func(t *testing.T) {
+			p, err := newPatient(engineTarget(), v.closed, v.sync)
 			if err != nil {
 				t.Fatal(err)
 			}

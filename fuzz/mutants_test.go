@@ -28,7 +28,7 @@ var mutantTable = []mutant{
 	{
 		name: "durability is claimed before the sync", file: "wal/writer.go",
 		old: "lsn: start, durable: w.Durable(), prev: prev,",
-		new: "lsn: start, durable: start + LSN(size), prev: prev,",
+		new: "lsn: start, durable: end, prev: prev,",
 	},
 	{
 		name: "durability is never claimed", file: "wal/writer.go",
@@ -74,6 +74,46 @@ var mutantTable = []mutant{
 		name: "log of another uuid is accepted", file: "wal/verify.go",
 		old: "	case h.uuid != e.uuid:",
 		new: "	case false:", packages: []string{"./fuzz", "./wal"}, run: ".",
+	},
+	{
+		name: "frame begins in a page that a sync covers", file: "wal/writer.go",
+		old: "	return w.End().nextPage()\n}",
+		new: "	return w.End()\n}", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "bytes of an earlier use stay behind a frame", file: "wal/writer.go",
+		old: "	if end > w.End().nextPage() || w.partial {",
+		new: "	if u.file != w.use.file {", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "part of a frame stays in a page that is synced", file: "wal/writer.go",
+		old: "	if end != end.nextPage() {",
+		new: "	if false {", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "part of a frame stays behind a shorter one", file: "wal/writer.go",
+		old: "	if end > w.End().nextPage() || w.partial {",
+		new: "	if end > w.End().nextPage() {", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "rest of a page is not looked at", file: "wal/verify.go",
+		old: "	if at == int64(len(rest)) {",
+		new: "	if at >= 0 {", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "rest of a file's last page is not looked at", file: "wal/scan.go",
+		old: "		return f, s.checkRest(f)",
+		new: "		return f, nil", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "lost frame is taken for the rest of a page", file: "wal/verify.go",
+		old: "	case e.lsn != e.end && h.durable != e.end:",
+		new: "	case false:", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "evidence within a page is not looked for", file: "wal/evidence.go",
+		old: "src.seekFrame(off + unitBytes)",
+		new: "src.seekFrame(roundUp(off + unitBytes))", packages: []string{"./wal"}, run: ".",
 	},
 	{
 		name: "readers see a commit before its sync", file: "engine/commit.go",

@@ -155,7 +155,7 @@ func TestLogGoesOnByItselfAfterAFullDisk(t *testing.T) {
 // TestReadErrorIsNotTheEnd lets every read of a reopened log fail, one at a
 // time: it is reported as what it is, and nothing is taken for missing.
 func TestReadErrorIsNotTheEnd(t *testing.T) {
-	p, err := newPatient(engineTarget(), true)
+	p, err := newPatient(engineTarget(), true, engine.SyncAlways)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestReadErrorIsNotTheEnd(t *testing.T) {
 // TestReadOnlyOpenChangesNothing opens what a kill and what a close left.
 func TestReadOnlyOpenChangesNothing(t *testing.T) {
 	for _, closed := range []bool{true, false} {
-		p, err := newPatient(engineTarget(), closed)
+		p, err := newPatient(engineTarget(), closed, engine.SyncAlways)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -252,7 +252,7 @@ func TestSecondWriterIsRefused(t *testing.T) {
 
 // TestUnknownFilesAreLeftAlone puts files of other people into the directory.
 func TestUnknownFilesAreLeftAlone(t *testing.T) {
-	p, err := newPatient(engineTarget(), false)
+	p, err := newPatient(engineTarget(), false, engine.SyncAlways)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +322,7 @@ func TestRolledBackFileIsFound(t *testing.T) {
 // TestWriteAfterCleanCloseEndsCleanliness leaves part of a manifest edit behind
 // what a clean close left, as a process does that dies before its first commit.
 func TestWriteAfterCleanCloseEndsCleanliness(t *testing.T) {
-	p, err := newPatient(engineTarget(), true)
+	p, err := newPatient(engineTarget(), true, engine.SyncAlways)
 	if err != nil {
 		t.Fatal(err)
 	}

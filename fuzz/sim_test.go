@@ -22,8 +22,11 @@ func memoryTarget() rig.Target {
 func storm(seed uint64, ops int) script.Script {
 	r := rand.New(rand.NewPCG(seed, 2))
 	s := script.Generate(r, ops/2+r.IntN(ops), script.Swarm(r, script.Stormy))
-	if r.IntN(6) == 0 {
+	switch r.IntN(6) {
+	case 0:
 		s.Options.Sync = engine.SyncNever
+	case 1:
+		s.Options.Sync = engine.SyncInterval
 	}
 	return s
 }

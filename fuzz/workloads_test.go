@@ -42,6 +42,7 @@ func workloads() []workload {
 		build("big", big, bigEvents),
 		build("never", never, lazy),
 		build("interval", interval, lazy),
+		build("packed", never, sharing),
 		{"mixed", generated(3, 90)},
 	}
 }
@@ -229,6 +230,29 @@ func bigEvents(add adder) {
 	add("checkpoint")
 	add("append t0 9:80000")
 	add("append t1 9:5")
+	add("check")
+}
+
+// sharing has many commits in a page, and syncs at places of all kinds.
+func sharing(add adder) {
+	for i := range 60 {
+		add("append t%d %d:%d", i%3, i, 1+i*29%300)
+		switch {
+		case i%11 == 7 || i%23 == 22:
+			add("flush")
+		case i%19 == 13:
+			add("checkpoint")
+		case i%17 == 16:
+			add("append t0 %d:%d", i, 3500+i*20)
+		case i == 40:
+			add("reopen")
+		case i == 50:
+			add("kill")
+		}
+	}
+	add("flush")
+	add("flush")
+	add("append t0 1:10")
 	add("check")
 }
 
