@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,7 +52,7 @@ func (d *dir) Create(name string) (File, error) {
 	if err != nil {
 		return nil, pathError("create", name, err)
 	}
-	return &file{f, name}, nil
+	return &file{f: f, name: name}, nil
 }
 
 func (d *dir) Open(name string) (File, error) { return d.openAs("open", name, os.O_RDWR) }
@@ -63,7 +64,7 @@ func (d *dir) openAs(op, name string, flag int) (File, error) {
 	if err != nil {
 		return nil, pathError(op, name, err)
 	}
-	return &file{f, name}, nil
+	return &file{f: f, name: name}, nil
 }
 
 func (d *dir) OpenDirect(name string) (File, error) {
@@ -72,7 +73,7 @@ func (d *dir) OpenDirect(name string) (File, error) {
 		return nil, pathError("opendirect", name, err)
 	}
 	_ = setDirect(f, true) // where it is refused, the file is an ordinary one
-	return &directFile{file{f, name}}, nil
+	return &directFile{file{f: f, name: name}}, nil
 }
 
 func (d *dir) OpenUncached(name string) (File, error) {
@@ -245,6 +246,9 @@ func (d *dir) Close() error { return errors.Join(d.self.Close(), d.root.Close())
 type file struct {
 	f    *os.File
 	name string
+	// started is the offset up to which what was written is on its way to the
+	// disk. It is a guess: files are written from start to end.
+	started atomic.Int64
 }
 
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
@@ -257,16 +261,33 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.f.WriteAt(p, off)
-	if n >= startWriteBytes {
-		startWrite(f.f, off, n)
-	}
+	f.startWrites(off, int64(n))
 	return n, pathError("write", f.name, err)
 }
 
-// startWriteBytes is the size of a write that is handed to the disk at once,
-// where the platform can: the sync that follows many of them then does not keep
-// the disk from others for long.
-const startWriteBytes = 64 << 10
+// Writes of startWriteBytes are handed to the disk at once, where the platform
+// can, and smaller ones once they come to startBytes: the sync that follows many
+// of them then does not keep the disk from others for long, nor does whoever
+// waits for it wait for long.
+const (
+	startWriteBytes = 64 << 10
+	startBytes      = 1 << 20
+)
+
+func (f *file) startWrites(off, n int64) {
+	from, end := f.started.Load(), off+n
+	switch {
+	case n >= startWriteBytes:
+		startWrite(f.f, off, int(n))
+	case off < from: // the file is used again
+	case end-from < startBytes:
+		return
+	default:
+		end &^= directAlign - 1 // more is likely to come into the last page
+		startWrite(f.f, from, int(end-from))
+	}
+	f.started.Store(end)
+}
 
 func (f *file) Size() (int64, error) {
 	info, err := f.f.Stat()
