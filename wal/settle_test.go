@@ -3,6 +3,7 @@ package wal
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +14,10 @@ import (
 // goOn settles what a scan finds on a disk, and goes on behind it.
 func (l *logTest) goOn(sim *vfs.Sim, seed uint64) (ScanResult, error) {
 	l.t.Helper()
+	packed := l.cfg.Packed
 	l.sim = sim
 	l.cfg = testConfig(sim, seed)
+	l.cfg.Packed = packed
 	res, got := l.mustScan(ScanOptions{})
 	if err := l.check(got); err != nil {
 		l.t.Fatal(err)
@@ -38,13 +41,24 @@ func (l *logTest) mustGoOn(sim *vfs.Sim, seed uint64) ScanResult {
 
 // Whatever was read before the log went on is there after the power was cut.
 func TestSettledFramesAreDurable(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("packed=%v", packed), func(t *testing.T) { testSettledFramesAreDurable(t, packed) })
+	}
+}
+
+func testSettledFramesAreDurable(t *testing.T, packed bool) {
 	for _, sizes := range [][]int{{}, {300}, {300, 300}, {9000}, {300, 9000, 300, 9000, 9000}} {
 		for _, unsynced := range []bool{false, true} {
 			l := newLogTest(t)
+			if packed {
+				l = newPackedTest(t)
+			}
 			l.append(sizes...)
 			if unsynced {
-				if err := l.tryWrite(payload(len(l.acked), 400)); err != nil {
-					t.Fatal(err)
+				for range 3 {
+					if err := l.tryWrite(payload(len(l.acked)+len(l.tried), 400)); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 			want := append(slices.Clone(l.acked), l.tried...)
@@ -244,6 +258,33 @@ func TestDroppedFramesAreNotSalvaged(t *testing.T) {
 		t.Fatalf("the log ends at LSN %d, want %d", res.End, 2*PageBytes)
 	}
 	l.append(310, 310, 310, 310, 310, 310)
+	want := slices.Delete(slices.Clone(l.acked), 1, 2)
+	l.sim.Corrupt(fileName(1), 2*PageBytes+headerBytes+3, 0xff) // frame 1
+	_, got, err := l.scan(ScanOptions{Salvage: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.EqualFunc(got, want, bytes.Equal) {
+		t.Fatalf("%d frames, want the %d of the log", len(got), len(want))
+	}
+}
+
+// So are those that are left in the page of the log's last frame.
+func TestDroppedFramesInAPageAreNotSalvaged(t *testing.T) {
+	l := newPackedTest(t)
+	l.append(300, 300)
+	l.write(310, 310, 310)
+	torn := l.w.use.header.offset(l.w.Durable().nextPage())
+	disk := l.sim.Kill()
+	for i := range int64(200) {
+		disk.Corrupt(l.w.use.file.name, torn+448+i, 0xff) // the second of the three
+	}
+	l.acked, l.tried = append(l.acked, l.tried[0]), nil
+	res := l.mustGoOn(disk, 2)
+	if len(l.acked) != 3 || res.End == res.End.nextPage() {
+		t.Fatalf("%d frames up to LSN %d, want 3 and an end within a page", len(l.acked), res.End)
+	}
+	l.append(310, 310)
 	want := slices.Delete(slices.Clone(l.acked), 1, 2)
 	l.sim.Corrupt(fileName(1), 2*PageBytes+headerBytes+3, 0xff) // frame 1
 	_, got, err := l.scan(ScanOptions{Salvage: true})

@@ -85,7 +85,7 @@ func (d *dir) OpenUncached(name string) (File, error) {
 		_ = f.Close() // not written to
 		return nil, pathError("openuncached", name, err)
 	}
-	return &uncachedFile{file{f, name}}, nil
+	return &uncachedFile{file{f: f, name: name}}, nil
 }
 
 // openFile never waits for the other end of a pipe.
