@@ -298,3 +298,33 @@ func TestReadErrorsAreReturned(t *testing.T) {
 		}
 	}
 }
+
+// A salvage goes on behind each damaged frame of a file, not just the first.
+func TestSalvageGoesOnBehindEachDamagedFrame(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		l := newLogTest(t)
+		if packed {
+			l = newPackedTest(t)
+		}
+		l.cfg.FileBytes = 32 * PageBytes
+		l.start(ScanResult{})
+		for n := range 9 {
+			l.append(300 + n)
+		}
+		name := l.w.use.file.name
+		for _, n := range []int64{1, 3, 6} {
+			l.sim.Corrupt(name, (n+1)*PageBytes+headerBytes+3, 0xff)
+		}
+		res, got, err := l.scan(ScanOptions{Salvage: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want [][]byte
+		for _, n := range []int{0, 2, 4, 5, 7, 8} {
+			want = append(want, l.acked[n])
+		}
+		if !slices.EqualFunc(got, want, bytes.Equal) || len(res.Damage) != 3 {
+			t.Errorf("packed %v: %d frames and damage %v, want %d frames and 3 times damage", packed, len(got), res.Damage, len(want))
+		}
+	}
+}

@@ -98,6 +98,7 @@ func (s *scanner) salvageFile(f *FileInfo, later []*FileInfo) error {
 		h, payload, bad, err := src.verify(off, e, int64(s.o.MaxFrameBytes))
 		if err != nil || bad != nil || h.lsn+LSN(h.bytes()) > until && h.flags&FlagClean == 0 {
 			off += unitOf(f.header.version)
+			s.known = false // what the next one follows is lost
 			continue
 		}
 		if h.lsn > s.pos && (h.lsn != s.pos.nextPage() || h.durable != s.pos) {
