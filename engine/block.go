@@ -63,18 +63,22 @@ func (b *blockBuilder) raw(dst []byte) []byte {
 // positions are consecutive.
 type eventIter struct {
 	place
-	id        uint64 // of the next event
-	position  uint64 // of the next event
-	last      uint64 // id
+	id       uint64 // of the next event
+	position uint64 // of the next event
+	last     uint64 // id
+	dense    bool   // positions are consecutive
+	trusted  bool   // the events were verified, or are by who delivers them
+
+	// An event moves numbers and no pointers: while the collector marks, it
+	// looks at every pointer that is written to the heap.
+	events    []byte
+	from, at  int    // the event that next returned is events[from:at]
 	positions []byte // deltas; nil in a chunk
-	dense     bool   // positions are consecutive
-	trusted   bool   // the events were verified, or are by who delivers them
-	rest      []byte
-	encoded   []byte // the event that next returned
+	delta     int    // where the next one is
 }
 
 func chunkIter(p place, c *chunk) eventIter {
-	return eventIter{place: p, id: c.first, position: c.position, last: c.last(), dense: true, rest: c.data}
+	return eventIter{place: p, id: c.first, position: c.position, last: c.last(), dense: true, events: c.data}
 }
 
 // blockIter takes the raw bytes of a block that verified.
@@ -83,15 +87,18 @@ func blockIter(p place, first, last, firstPosition uint64, raw []byte) (eventIte
 	if err != nil {
 		return eventIter{}, fmt.Errorf("positions: %w", err)
 	}
-	return eventIter{place: p, id: first, position: firstPosition, last: last, positions: positions, rest: events}, nil
+	return eventIter{place: p, id: first, position: firstPosition, last: last, positions: positions, events: events}, nil
 }
 
 func (it *eventIter) more() bool { return it.id <= it.last }
 
+// encoded is the event that next returned.
+func (it *eventIter) encoded() []byte { return it.events[it.from:it.at] }
+
 // next reads the next event into r, whose slices point into the block, after
 // it has verified it. The caller asked more before.
 func (it *eventIter) next(r *RawRecord) error {
-	check, body, rest, err := splitEvent(it.rest)
+	check, body, size, err := splitEvent(it.events[it.at:])
 	if err != nil {
 		return fmt.Errorf("event %d: %w", it.id, err)
 	}
@@ -104,21 +111,18 @@ func (it *eventIter) next(r *RawRecord) error {
 		return fmt.Errorf("event %d: %w", it.id, err)
 	}
 	r.ID, r.Position = EventID(it.id), it.position
-	it.encoded = it.rest[:len(it.rest)-len(rest)]
-	it.rest = rest
-	return it.step()
+	return it.step(size)
 }
 
 // verify goes to the end, and verifies each event that it passes.
 func (it *eventIter) verify() error {
 	for it.more() {
-		check, body, rest, err := splitEvent(it.rest)
+		check, body, size, err := splitEvent(it.events[it.at:])
 		if err == nil {
 			err = verifyEvent(check, body, it.place, it.id, it.position)
 		}
 		if err == nil {
-			it.rest = rest
-			err = it.step()
+			err = it.step(size)
 		}
 		if err != nil {
 			return fmt.Errorf("event %d: %w", it.id, err)
@@ -130,34 +134,35 @@ func (it *eventIter) verify() error {
 // skipTo moves on to the event with the given id without reading those before.
 func (it *eventIter) skipTo(id uint64) error {
 	for it.id < id && it.more() {
-		_, _, rest, err := splitEvent(it.rest)
+		_, _, size, err := splitEvent(it.events[it.at:])
 		if err != nil {
 			return fmt.Errorf("event %d: %w", it.id, err)
 		}
-		it.rest = rest
-		if err := it.step(); err != nil {
+		if err := it.step(size); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (it *eventIter) step() error {
+// step moves over an event of that size.
+func (it *eventIter) step(size int) error {
+	it.from, it.at = it.at, it.at+size
 	it.id++
 	if it.dense || it.id > it.last {
 		it.position++
 		return nil
 	}
-	if len(it.positions) > 0 && it.positions[0] < 0x80 {
-		it.position += uint64(it.positions[0])
-		it.positions = it.positions[1:]
+	if it.delta < len(it.positions) && it.positions[it.delta] < 0x80 { // one byte: the common case
+		it.position += uint64(it.positions[it.delta])
+		it.delta++
 		return nil
 	}
-	delta, n := binary.Uvarint(it.positions)
+	delta, n := binary.Uvarint(it.positions[it.delta:])
 	if n <= 0 {
 		return fmt.Errorf("event %d has no position", it.id)
 	}
 	it.position += delta
-	it.positions = it.positions[n:]
+	it.delta += n
 	return nil
 }

@@ -337,7 +337,7 @@ func eachEvent(it eventIter, low uint64, fn func(encoded []byte, r *RawRecord) e
 		if err := it.next(&r); err != nil {
 			return err
 		}
-		if err := fn(it.encoded, &r); err != nil {
+		if err := fn(it.encoded(), &r); err != nil {
 			return err
 		}
 	}

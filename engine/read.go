@@ -300,37 +300,55 @@ func (r *reader) expand(v *diskView, n index.Entry) error {
 	return nil
 }
 
-// newReader fixes the bounds of a read: what is visible now. A nil reader:
-// there is nothing to read.
-func (e *Engine) newReader(ctx context.Context, topic Topic, opts ReadOptions) (*reader, error) {
+// newReader fixes the bounds of a read: what is visible now.
+func (e *Engine) newReader(ctx context.Context, topic Topic, opts ReadOptions) (reader, error) {
+	r := reader{e: e, next: 1} // has nothing to read
 	if err := e.readyFor(ctx, topic); err != nil {
-		return nil, err
+		return r, err
 	}
 	if opts.Limit < 0 {
-		return nil, fmt.Errorf("%w: negative limit %d", ErrConfig, opts.Limit)
+		return r, fmt.Errorf("%w: negative limit %d", ErrConfig, opts.Limit)
 	}
 	visible := e.visible.Load()
 	t := e.topic(topic)
 	if t == nil || uint64(opts.After) == math.MaxUint64 {
-		return nil, nil
+		return r, nil
 	}
-	r := &reader{e: e, t: t, next: max(uint64(opts.After)+1, t.low.Load()), until: t.visibleLatest(visible)}
+	r.t, r.next, r.until = t, max(uint64(opts.After)+1, t.low.Load()), t.visibleLatest(visible)
 	if n := uint64(opts.Limit); n > 0 && r.next <= r.until && n <= r.until-r.next {
 		r.until = r.next + n - 1
 	}
 	return r, nil
 }
 
+// more says whether there is an event to read within the reader's bounds.
+func (r *reader) more() bool { return r.next <= r.until }
+
+// readFor is read for a caller who may give up, or outlive the log.
+func (r *reader) readFor(ctx context.Context, raw *RawRecord) error {
+	if !r.it.more() { // once a block or chunk
+		if err := r.e.ready(ctx); err != nil {
+			return err
+		}
+	}
+	return r.read(raw)
+}
+
 // Read implements [EventLog]. Memory does not grow with the range: a block is
 // held at a time, and in a long read a few more, which are read ahead.
 func (e *Engine) Read(ctx context.Context, topic Topic, opts ReadOptions) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
+		r, err := e.newReader(ctx, topic, opts)
+		defer r.release() // also where the caller's loop panics
+		var raw RawRecord
 		var own owner
-		err := e.read(ctx, topic, opts, func(raw *RawRecord, left uint64) bool {
-			return yield(own.own(topic, raw, left), nil)
-		})
+		for err == nil && r.more() {
+			if err = r.readFor(ctx, &raw); err == nil && !yield(own.own(topic, &raw, r.until+1-r.next), nil) {
+				return
+			}
+		}
 		if err != nil {
-			yield(Record{}, err)
+			yield(Record{}, fmt.Errorf("read topic %s: %w", topic, err))
 		}
 	}
 }
@@ -340,40 +358,17 @@ func (e *Engine) Read(ctx context.Context, topic Topic, opts ReadOptions) iter.S
 // is not parsed.
 func (e *Engine) ReadRaw(ctx context.Context, topic Topic, opts ReadOptions) iter.Seq2[RawRecord, error] {
 	return func(yield func(RawRecord, error) bool) {
-		err := e.read(ctx, topic, opts, func(raw *RawRecord, _ uint64) bool { return yield(*raw, nil) })
+		r, err := e.newReader(ctx, topic, opts)
+		defer r.leave() // also where the caller's loop panics
+		var raw RawRecord
+		for err == nil && r.more() {
+			if err = r.readFor(ctx, &raw); err == nil && !yield(raw, nil) {
+				return
+			}
+		}
+		r.release()
 		if err != nil {
-			yield(RawRecord{}, err)
+			yield(RawRecord{}, fmt.Errorf("read topic %s: %w", topic, err))
 		}
 	}
-}
-
-// read calls yield for each event, with the number of those that are left to be
-// read behind it, until yield returns false.
-func (e *Engine) read(ctx context.Context, topic Topic, opts ReadOptions, yield func(raw *RawRecord, left uint64) bool) error {
-	r, err := e.newReader(ctx, topic, opts)
-	if err != nil {
-		return fmt.Errorf("read topic %s: %w", topic, err)
-	}
-	if r == nil {
-		return nil
-	}
-	done := r.leave // also where the caller's loop panics
-	defer func() { done() }()
-	var raw RawRecord
-	for r.next <= r.until {
-		if !r.it.more() { // once a block or chunk
-			err = e.ready(ctx)
-		}
-		if err == nil {
-			err = r.read(&raw)
-		}
-		if err != nil {
-			return fmt.Errorf("read topic %s: %w", topic, err)
-		}
-		if !yield(&raw, r.until+1-r.next) {
-			return nil
-		}
-	}
-	done = r.release
-	return nil
 }

@@ -146,21 +146,20 @@ func sealEvents(data []byte, p place, id, position uint64) {
 
 var errShortEvent = errors.New("event is cut short")
 
-// splitEvent returns the first encoded event's check and body, and what
-// follows it.
-func splitEvent(data []byte) (check uint32, body, rest []byte, err error) {
-	var size uint64
+// splitEvent returns the first encoded event's check and body, and its size.
+func splitEvent(data []byte) (check uint32, body []byte, size int, err error) {
+	var length uint64
 	var n int
 	if len(data) > 1 && data[1] < 0x80 && data[0] >= 0x80 { // two bytes: the common case
-		size, n = uint64(data[0]&0x7f)|uint64(data[1])<<7, 2
+		length, n = uint64(data[0]&0x7f)|uint64(data[1])<<7, 2
 	} else {
-		size, n = binary.Uvarint(data)
+		length, n = binary.Uvarint(data)
 	}
-	if n <= 0 || size < checkBytes+3 || size > uint64(len(data)-n) {
-		return 0, nil, nil, errShortEvent
+	if n <= 0 || length < checkBytes+3 || length > uint64(len(data)-n) {
+		return 0, nil, 0, errShortEvent
 	}
-	end := n + int(size)
-	return binary.LittleEndian.Uint32(data[n:]), data[n+checkBytes : end : end], data[end:], nil
+	size = n + int(length)
+	return binary.LittleEndian.Uint32(data[n:]), data[n+checkBytes : size : size], size, nil
 }
 
 // verifyEvent checks a body against its check and place.
@@ -409,14 +408,14 @@ func parseRun(b []byte) (r runRecord, err error) {
 func verifyRun(r runRecord, position uint64) error {
 	rest := r.events
 	for i := range uint64(r.count) {
-		check, body, next, err := splitEvent(rest)
+		check, body, size, err := splitEvent(rest)
 		if err != nil {
 			return err
 		}
 		if err := verifyEvent(check, body, r.place, r.first+i, position+i); err != nil {
 			return err
 		}
-		rest = next
+		rest = rest[size:]
 	}
 	if len(rest) != 0 {
 		return fmt.Errorf("run of %d events has %d bytes left over", r.count, len(rest))

@@ -35,7 +35,7 @@ func encodeAll(events []Event, p place, id, position uint64) []byte {
 func TestEventRoundTrip(t *testing.T) {
 	events := sampleEvents()
 	p := place{7, 1}
-	it := eventIter{place: p, id: 5, position: 90, last: 8, dense: true, rest: encodeAll(events, p, 5, 90)}
+	it := eventIter{place: p, id: 5, position: 90, last: 8, dense: true, events: encodeAll(events, p, 5, 90)}
 	var own owner
 	var raw RawRecord
 	for i, want := range events {
@@ -49,11 +49,11 @@ func TestEventRoundTrip(t *testing.T) {
 		if got.Kind != want.Kind || got.OccurredAtMS != want.OccurredAtMS || !bytes.Equal(got.Payload, want.Payload) || !maps.Equal(got.Headers, want.Headers) {
 			t.Errorf("event %d: got %+v, want %+v", i, got, want)
 		}
-		if size := encodedSize(bodyOf(&want)); size != len(it.encoded) {
-			t.Errorf("event %d: encodedSize says %d, it is %d", i, size, len(it.encoded))
+		if size := encodedSize(bodyOf(&want)); size != len(it.encoded()) {
+			t.Errorf("event %d: encodedSize says %d, it is %d", i, size, len(it.encoded()))
 		}
 	}
-	if it.more() || len(it.rest) != 0 {
+	if it.more() || it.at != len(it.events) {
 		t.Error("something is left over")
 	}
 }
@@ -64,10 +64,10 @@ func TestEventCheckCoversEveryBitAndPlace(t *testing.T) {
 	p := place{7, 1}
 	data := encodeAll(sampleEvents()[2:3], p, 5, 90)
 	read := func(data []byte, p place, id, position uint64) error {
-		it := eventIter{place: p, id: id, position: position, last: id, dense: true, rest: data}
+		it := eventIter{place: p, id: id, position: position, last: id, dense: true, events: data}
 		var raw RawRecord
 		err := it.next(&raw)
-		if err == nil && len(it.rest) != 0 {
+		if err == nil && it.at != len(it.events) {
 			t.Fatal("something is left over")
 		}
 		return err
@@ -164,9 +164,9 @@ func FuzzEvent(f *testing.F) {
 		var own owner
 		r := own.own(MustTopic("t"), &raw, 0)
 		again := appendEvent(nil, &r.Event, bodyOf(&r.Event))
-		_, body2, rest, err := splitEvent(again)
+		_, body2, size, err := splitEvent(again)
 		var raw2 RawRecord
-		if err != nil || len(rest) != 0 || parseBody(body2, &raw2) != nil {
+		if err != nil || size != len(again) || parseBody(body2, &raw2) != nil {
 			t.Fatalf("what was read cannot be written and read again: %v", err)
 		}
 		if !bytes.Equal(raw.Payload, raw2.Payload) || raw.OccurredAtMS != raw2.OccurredAtMS || !bytes.Equal(raw.Kind, raw2.Kind) {
