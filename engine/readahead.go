@@ -48,7 +48,7 @@ const (
 	// one that the reader is in.
 	aheadRuns = 5
 	// runBytes bounds a run of more than one block, decompressed.
-	runBytes = 32 << 10
+	runBytes = 64 << 10
 	// aheadBlockBytes is the largest block that is read ahead.
 	aheadBlockBytes = 256 << 10
 )
