@@ -360,7 +360,7 @@ func (e *Engine) install(w *flush, cut *checkpointCut) {
 	}
 	e.publishMu.Unlock()
 	for i := range w.topics {
-		e.noteSealed(&w.topics[i])
+		e.forgetSealed(&w.topics[i])
 	}
 }
 
@@ -390,9 +390,10 @@ func (e *Engine) viewAfter(t *topicState, f *flushedTopic) *diskView {
 	return v
 }
 
-// noteSealed has the index forget, in time, the blocks of segments that this
-// checkpoint sealed. Readers know them to be sealed by now.
-func (e *Engine) noteSealed(f *flushedTopic) {
+// forgetSealed has the index forget the blocks of segments that this checkpoint
+// sealed: their footers have them, in less memory, should they be read. Readers
+// know them to be sealed by now.
+func (e *Engine) forgetSealed(f *flushedTopic) {
 	if len(f.blocks) == 0 {
 		return
 	}
@@ -402,7 +403,7 @@ func (e *Engine) noteSealed(f *flushedTopic) {
 			return
 		}
 		if s.sealed {
-			e.loaded.add(loadedSegment{v.index, s.id.ID}, s.footer.Blocks)
+			v.index.Collapse(s.id.ID)
 		}
 	}
 }

@@ -162,26 +162,26 @@ func (c *fileCache) with(id segment.Identity, b segment.Block, fn func(*segment.
 // blocks lists a segment's blocks: from its footer where it has one that
 // verifies, else from their headers. What is damaged is in the list as a block
 // without bytes, so that the rest stays readable.
-func (c *fileCache) blocks(id segment.Identity, m *segmentMeta) ([]segment.Block, error) {
+func (c *fileCache) blocks(id segment.Identity, m *segmentMeta) (segment.List, error) {
 	f, err := c.acquire(id)
 	if err != nil {
-		return nil, err
+		return segment.List{}, err
 	}
 	defer c.release(f)
 	end := m.durable
 	if m.sealed {
-		blocks, err := f.reader.Footer(m.footer, m.durable)
+		list, err := f.reader.Footer(m.footer, m.durable)
 		if err == nil || corruption(err) == nil {
-			return blocks, err
+			return list, err
 		}
 		end = m.footer.Offset // the blocks may be whole; Verify reports the footer
 	}
 	w := blockWalk{m: m}
 	if err := f.reader.WalkSalvage(end, w.block, w.damaged); err != nil {
-		return nil, err
+		return segment.List{}, err
 	}
 	w.fillTo(m.last)
-	return w.blocks, nil
+	return segment.NewList(w.blocks), nil
 }
 
 // blockWalk collects a segment's blocks, which have dense ids, and puts
@@ -267,17 +267,26 @@ func (e *Engine) segmentBlocks(t *topicState, m *segmentMeta) ([]segment.Block, 
 	}
 	id := m.id
 	id.UUID = e.uuid
-	return e.files.blocks(id, m)
+	list, err := e.files.blocks(id, m)
+	return list.Blocks(), err
 }
 
-// expand puts a segment's blocks into the topic's index, where a span stood
+// listedBlocks is a segment's list of blocks for the index.
+type listedBlocks struct {
+	segment.List
+	segment uint64
+}
+
+// Entry implements [index.Blocks].
+func (l listedBlocks) Entry(i int) index.Entry {
+	b := l.Block(i)
+	return blockEntry(l.segment, &b)
+}
+
+// expand loads a segment's blocks into the topic's index, where a span stands
 // for them.
-func (v *diskView) expand(m *segmentMeta, blocks []segment.Block) error {
-	entries := make([]index.Entry, len(blocks))
-	for i := range blocks {
-		entries[i] = blockEntry(m.id.ID, &blocks[i])
-	}
-	if err := v.index.Expand(m.id.ID, entries); err != nil {
+func (v *diskView) expand(m *segmentMeta, list segment.List) error {
+	if err := v.index.Expand(m.id.ID, listedBlocks{list, m.id.ID}); err != nil {
 		return &CorruptError{File: segment.FileName(m.id), Reason: err.Error()}
 	}
 	return nil

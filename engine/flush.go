@@ -599,7 +599,7 @@ func (w *flush) openSegment(f *flushedTopic, first uint64, fresh bool) (*openSeg
 func (w *flush) continueSegment(t *topicState, m *segmentMeta) (*openSegment, error) {
 	blocks, err := w.e.segmentBlocks(t, m)
 	if v := t.disk.Load(); err == nil && v != nil && v.index != nil {
-		err = v.expand(m, blocks) // what is added must not stand behind a span of the same segment
+		err = v.expand(m, segment.NewList(blocks)) // what is added must not stand behind a span of the same segment
 	}
 	if err == nil && !slices.ContainsFunc(blocks, lostBlock) {
 		id := m.id

@@ -22,9 +22,9 @@ type loadedSegment struct {
 	id    uint64
 }
 
-// loadedBlocksMax is some 80 MB of memory, and with blocks of the default size
-// the way to 8 GiB of events.
-const loadedBlocksMax = 1 << 19
+// loadedBlocksMax is 100 MB of memory, and with blocks of the default size the
+// way to 8 GiB of events.
+const loadedBlocksMax = 1 << 20
 
 // add notes that a sealed segment's blocks are in an index.
 func (l *loadedSegments) add(s loadedSegment, blocks int) {

@@ -287,15 +287,15 @@ func (r *reader) expand(v *diskView, n index.Entry) error {
 	}
 	id := m.id
 	id.UUID = r.e.uuid
-	blocks, err := r.e.files.blocks(id, m)
+	list, err := r.e.files.blocks(id, m)
 	if err != nil {
 		return r.e.readError(r.t, id, r.next, m.last, err)
 	}
-	if err := v.expand(m, blocks); err != nil {
+	if err := v.expand(m, list); err != nil {
 		return r.e.readError(r.t, id, r.next, m.last, err)
 	}
 	if m.sealed {
-		r.e.loaded.add(loadedSegment{v.index, m.id.ID}, len(blocks))
+		r.e.loaded.add(loadedSegment{v.index, m.id.ID}, list.Len())
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 // Package index keeps one topic's way from an event id, or a time, to the
-// block that holds it: a copy-on-write B-tree in memory. It is a cache of what
-// segment files say of themselves, and holds nothing that cannot be read again.
+// block that holds it: a copy-on-write B-tree in memory, of blocks, and of
+// segments whose blocks are listed elsewhere. It is a cache of what segment
+// files say of themselves, and holds nothing that cannot be read again.
 //
 // # Concurrency
 //
@@ -16,6 +17,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 
@@ -37,35 +39,65 @@ type Entry struct {
 	FirstPosition, LastPosition uint64
 	// MinTime and MaxTime bound the events' times.
 	MinTime, MaxTime int64
-	// RunningMax is the highest MaxTime up to here. The index fills it in.
-	RunningMax int64
 	// Kinds has the bits of the events' kinds.
 	Kinds uint64
-	// Span: the entry stands for all blocks of a sealed segment.
+	// Span: the entry stands for all blocks of a segment, which are not loaded.
 	Span bool
+}
+
+// Blocks are the entries of one segment's blocks, in order. They never change.
+type Blocks interface {
+	Len() int
+	// Entry returns entry i, from 0.
+	Entry(i int) Entry
+	// Last is the last event id of entry i.
+	Last(i int) uint64
+}
+
+// leaf is what an item of the tree stands for: a block, or all blocks of a
+// segment, together. Loaded, they take a look-up more, but neither the time nor
+// the room that an item each would.
+type leaf struct {
+	Entry
+	blocks Blocks // of a span; nil where they are not loaded
+}
+
+// find returns the index of the first of the leaf's blocks that has an event
+// at or above id.
+func (l *leaf) find(id uint64) int {
+	return sort.Search(l.blocks.Len(), func(i int) bool { return l.blocks.Last(i) >= id })
+}
+
+// at returns the entry with the event id, which is one of the leaf's.
+func (l *leaf) at(id uint64) Entry {
+	if l.blocks == nil {
+		return l.Entry
+	}
+	return l.blocks.Entry(l.find(id))
 }
 
 // item is an entry's place in the tree: only what decides its order, so that
 // changing the tree copies little and looking something up touches little.
 type item struct {
 	first, last uint64
-	// An entry is the first one to reach the times in (before, reach], where
-	// reach is its RunningMax and before that of the entry before. So each
-	// time has at most one entry, and times order the same tree as ids do.
+	// An item is the first one to reach the times in (before, reach], where
+	// reach is the highest MaxTime up to here and before that up to the item
+	// before. So each time has at most one item, and times order the same tree
+	// as ids do.
 	before, reach int64
-	entry         *Entry // never changed; nil or timeProbe in what is only compared with
+	leaf          *leaf // never changed; nil or timeProbe in what is only compared with
 }
 
-// timeProbe marks an item that looks for the entry that first reaches a time.
-var timeProbe = new(Entry)
+// timeProbe marks an item that looks for the one that first reaches a time.
+var timeProbe = new(leaf)
 
 // less orders items, which never overlap. Those that overlap are equal: so
 // looking for an item of a single id finds the one that contains it.
 func less(a, b item) bool {
 	switch {
-	case a.entry == timeProbe:
+	case a.leaf == timeProbe:
 		return a.reach <= b.before
-	case b.entry == timeProbe:
+	case b.leaf == timeProbe:
 		return a.reach < b.reach
 	}
 	return a.last < b.first
@@ -73,7 +105,7 @@ func less(a, b item) bool {
 
 func atID(id uint64) item { return item{first: id, last: id} }
 
-func atTime(ms int64) item { return item{reach: ms, entry: timeProbe} }
+func atTime(ms int64) item { return item{reach: ms, leaf: timeProbe} }
 
 // tree is the B-tree of one index.
 type tree = btree.BTreeG[item]
@@ -114,7 +146,6 @@ func (x *Index) Add(entries ...Entry) {
 	if len(entries) == 0 {
 		return
 	}
-	entries = slices.Clone(entries) // the tree keeps pointers
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.tree == nil {
@@ -122,7 +153,7 @@ func (x *Index) Add(entries ...Entry) {
 	}
 	prev, any := x.tree.Max()
 	for i := range entries {
-		e := &entries[i]
+		e := entries[i]
 		if e.First > e.Last {
 			panic(fmt.Sprintf("index: Add of events %d to %d", e.First, e.Last))
 		}
@@ -133,24 +164,23 @@ func (x *Index) Add(entries ...Entry) {
 		if any {
 			before = prev.reach
 		}
-		prev, any = newItem(e, before), true
+		prev, any = newItem(&leaf{Entry: e}, before), true
 		x.tree.ReplaceOrInsert(prev)
 	}
 	x.publishLocked()
 }
 
-// newItem makes e, which nobody changes any more, an item behind one that
+// newItem makes l, which nobody changes any more, an item behind one that
 // reaches the time before.
-func newItem(e *Entry, before int64) item {
-	e.RunningMax = max(before, e.MaxTime)
-	return item{first: e.First, last: e.Last, before: before, reach: e.RunningMax, entry: e}
+func newItem(l *leaf, before int64) item {
+	return item{first: l.First, last: l.Last, before: before, reach: max(before, l.MaxTime), leaf: l}
 }
 
-// Expand puts a span's blocks in its place. It does nothing where the span is
-// not there: it was expanded before, or dropped. Blocks that do not make up
-// the span are refused, and change nothing.
-func (x *Index) Expand(segment uint64, blocks []Entry) error {
-	if len(blocks) == 0 {
+// Expand loads the blocks that a span stands for. It does nothing where the
+// span is not there: it was loaded before, or dropped. Blocks that do not make
+// up the span are refused, and change nothing.
+func (x *Index) Expand(segment uint64, blocks Blocks) error {
+	if blocks.Len() == 0 {
 		return fmt.Errorf("expand segment %d: no blocks", segment)
 	}
 	x.mu.Lock()
@@ -158,44 +188,38 @@ func (x *Index) Expand(segment uint64, blocks []Entry) error {
 	if x.tree == nil {
 		return nil
 	}
-	span, ok := x.tree.Get(atID(blocks[0].First))
-	if !ok || !span.entry.Span || span.entry.Segment != segment {
+	span, ok := x.tree.Get(atID(blocks.Entry(0).First))
+	if !ok || span.leaf.blocks != nil || !span.leaf.Span || span.leaf.Segment != segment {
 		return nil
 	}
-	items, err := fill(span, slices.Clone(blocks))
-	if err != nil {
+	if err := checkBlocks(span, blocks); err != nil {
 		return fmt.Errorf("expand segment %d: %w", segment, err)
 	}
-	x.tree.Delete(span)
-	for _, it := range items {
-		x.tree.ReplaceOrInsert(it)
-	}
+	x.tree.ReplaceOrInsert(newItem(&leaf{span.leaf.Entry, blocks}, span.before))
 	x.publishLocked()
 	return nil
 }
 
-// fill makes blocks items in the place of span.
-func fill(span item, blocks []Entry) ([]item, error) {
-	items := make([]item, len(blocks))
+// checkBlocks verifies that blocks make up a span.
+func checkBlocks(span item, blocks Blocks) error {
 	last, reach := span.first-1, span.before
-	for i := range blocks {
-		b := &blocks[i]
+	for i := range blocks.Len() {
+		b := blocks.Entry(i)
 		switch {
 		case b.First != last+1, b.First > b.Last:
-			return nil, fmt.Errorf("block %d has events %d to %d, want from %d", i, b.First, b.Last, last+1)
-		case b.Segment != span.entry.Segment, b.Span:
-			return nil, fmt.Errorf("block %d is not one of the segment", i)
+			return fmt.Errorf("block %d has events %d to %d, want from %d", i, b.First, b.Last, last+1)
+		case b.Segment != span.leaf.Segment, b.Span:
+			return fmt.Errorf("block %d is not one of the segment", i)
 		}
-		items[i] = newItem(b, reach)
-		last, reach = b.Last, b.RunningMax
+		last, reach = b.Last, max(reach, b.MaxTime)
 	}
 	if last != span.last {
-		return nil, fmt.Errorf("blocks end with event %d, want %d", last, span.last)
+		return fmt.Errorf("blocks end with event %d, want %d", last, span.last)
 	}
 	if reach != span.reach {
-		return nil, fmt.Errorf("times of the blocks reach %d, want %d", reach, span.reach)
+		return fmt.Errorf("times of the blocks reach %d, want %d", reach, span.reach)
 	}
-	return items, nil
+	return nil
 }
 
 // Collapse puts one span in the place of a segment's blocks, to give memory
@@ -207,38 +231,38 @@ func (x *Index) Collapse(segment uint64) {
 	if x.tree == nil {
 		return
 	}
-	var blocks []item
+	var parts []item
 	dense := true
 	x.tree.Ascend(func(it item) bool {
-		if it.entry.Segment == segment {
-			dense = dense && (len(blocks) == 0 || blocks[len(blocks)-1].last+1 == it.first)
-			blocks = append(blocks, it)
+		if it.leaf.Segment == segment {
+			dense = dense && (len(parts) == 0 || parts[len(parts)-1].last+1 == it.first)
+			parts = append(parts, it)
 		}
 		return true
 	})
-	if len(blocks) == 0 || blocks[0].entry.Span || !dense {
+	if len(parts) == 0 || parts[0].leaf.Span && parts[0].leaf.blocks == nil || !dense {
 		return
 	}
-	for _, b := range blocks {
-		x.tree.Delete(b)
+	for _, it := range parts {
+		x.tree.Delete(it)
 	}
-	x.tree.ReplaceOrInsert(spanOf(blocks))
+	x.tree.ReplaceOrInsert(spanOf(parts))
 	x.publishLocked()
 }
 
-// spanOf is the span that stands for blocks.
-func spanOf(blocks []item) item {
-	first, last := blocks[0].entry, blocks[len(blocks)-1].entry
-	span := &Entry{
+// spanOf is the span that stands for all parts of a segment.
+func spanOf(parts []item) item {
+	first, last := parts[0].leaf, parts[len(parts)-1].leaf
+	span := Entry{
 		First: first.First, Last: last.Last, Segment: first.Segment,
 		FirstPosition: first.FirstPosition, LastPosition: last.LastPosition,
 		MinTime: first.MinTime, MaxTime: first.MaxTime, Span: true,
 	}
-	for _, b := range blocks {
-		span.MinTime, span.MaxTime = min(span.MinTime, b.entry.MinTime), max(span.MaxTime, b.entry.MaxTime)
-		span.Kinds |= b.entry.Kinds
+	for _, it := range parts {
+		span.MinTime, span.MaxTime = min(span.MinTime, it.leaf.MinTime), max(span.MaxTime, it.leaf.MaxTime)
+		span.Kinds |= it.leaf.Kinds
 	}
-	return newItem(span, blocks[0].before)
+	return newItem(&leaf{Entry: span}, parts[0].before)
 }
 
 // DropSegments takes away the segments from the front whose last event is
@@ -274,13 +298,13 @@ func wholeBelow(t *tree, before uint64) (segments []uint64, end uint64) {
 	}
 	last := make(map[uint64]uint64)
 	t.Ascend(func(it item) bool {
-		last[it.entry.Segment] = it.last
+		last[it.leaf.Segment] = it.last
 		return true
 	})
 	var pending []uint64 // segments since the last place that cuts none in two
 	var reach uint64     // the last event of all segments so far
 	t.Ascend(func(it item) bool {
-		segment := it.entry.Segment
+		segment := it.leaf.Segment
 		reach = max(reach, last[segment])
 		if reach >= before {
 			return false

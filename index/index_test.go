@@ -27,6 +27,13 @@ func blocks(from uint64, n, perSegment int) []Entry {
 	return list
 }
 
+// loaded are blocks that are put in the place of a span.
+type loaded []Entry
+
+func (l loaded) Len() int          { return len(l) }
+func (l loaded) Entry(i int) Entry { return l[i] }
+func (l loaded) Last(i int) uint64 { return l[i].Last }
+
 func all(s Snapshot) []Entry {
 	var list []Entry
 	s.Ascend(0, func(e Entry) bool { list = append(list, e); return true })
@@ -49,6 +56,7 @@ func check(t *testing.T, s Snapshot) {
 	if len(list) != s.Len() {
 		t.Fatalf("Len is %d, want %d", s.Len(), len(list))
 	}
+	reached := map[uint64]int64{} // the highest time up to the entry that begins with an id
 	running := int64(math.MinInt64)
 	top := uint64(20)
 	for i, e := range list {
@@ -60,11 +68,18 @@ func check(t *testing.T, s Snapshot) {
 			running = first.before
 		}
 		running = max(running, e.MaxTime)
-		if e.RunningMax != running {
-			t.Fatalf("entry %d has RunningMax %d, want %d", i, e.RunningMax, running)
-		}
+		reached[e.First] = running
 		top = e.Last + 20
 	}
+	before := running
+	s.tree.Descend(func(it item) bool {
+		last, _ := s.Seek(it.last)
+		if it.reach != reached[last.First] || it.reach != before {
+			t.Fatalf("events %d to %d reach %d, want %d", it.first, it.last, it.reach, reached[last.First])
+		}
+		before = it.before
+		return true
+	})
 	backwards := slices.Clone(list)
 	slices.Reverse(backwards)
 	step := max(1, top/3000)
@@ -86,7 +101,7 @@ func check(t *testing.T, s Snapshot) {
 	}
 	for _, ms := range times {
 		got, ok := s.SeekTime(ms)
-		want, wantOK := seeked(list, func(e Entry) bool { return e.RunningMax >= ms })
+		want, wantOK := seeked(list, func(e Entry) bool { return reached[e.First] >= ms })
 		if got != want || ok != wantOK {
 			t.Fatalf("SeekTime(%d) = %+v, %v, want %+v, %v", ms, got, ok, want, wantOK)
 		}
@@ -160,7 +175,7 @@ func TestSpanExpandsAndCollapses(t *testing.T) {
 	}
 	for _, segment := range []uint64{2, 1, 3, 3} {
 		from := 30 * (segment - 1)
-		if err := x.Expand(segment, list[from:from+30]); err != nil {
+		if err := x.Expand(segment, loaded(list[from:from+30])); err != nil {
 			t.Fatal(err)
 		}
 		check(t, x.Snapshot())
@@ -170,10 +185,45 @@ func TestSpanExpandsAndCollapses(t *testing.T) {
 	}
 }
 
+// TestBlocksAreAddedBehindLoadedOnes has a segment that was loaded go on.
+func TestBlocksAreAddedBehindLoadedOnes(t *testing.T) {
+	list := blocks(1, 60, 30)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range list {
+		list[i].MaxTime += rng.Int64N(200)
+	}
+	x := New()
+	x.Add(list[:50]...)
+	x.Collapse(1)
+	x.Collapse(2)
+	if err := x.Expand(2, loaded(list[30:50])); err != nil {
+		t.Fatal(err)
+	}
+	x.Add(list[50:]...)
+	check(t, x.Snapshot())
+	if n := x.Snapshot().Len(); n != 31 {
+		t.Fatalf("%d entries, want a span and 30 blocks", n)
+	}
+	x.Collapse(2)
+	check(t, x.Snapshot())
+	if n := x.Snapshot().Len(); n != 2 {
+		t.Fatalf("%d entries, want 2 spans", n)
+	}
+	for segment := range uint64(2) {
+		if err := x.Expand(segment+1, loaded(list[30*segment:][:30])); err != nil {
+			t.Fatal(err)
+		}
+		check(t, x.Snapshot())
+	}
+	if got := all(x.Snapshot()); !slices.Equal(got, list) {
+		t.Fatal("loading does not give back what was added")
+	}
+}
+
 func TestExpandDoesNothingToWhatIsGone(t *testing.T) {
 	list := blocks(1, 20, 10)
 	x := New()
-	if err := x.Expand(1, list[:10]); err != nil || x.Snapshot().Len() != 0 {
+	if err := x.Expand(1, loaded(list[:10])); err != nil || x.Snapshot().Len() != 0 {
 		t.Fatal("an empty index was expanded", err)
 	}
 	x.Add(list...)
@@ -182,7 +232,7 @@ func TestExpandDoesNothingToWhatIsGone(t *testing.T) {
 	if got := x.DropSegments(101); !slices.Equal(got, []uint64{1}) {
 		t.Fatalf("dropped %d, want 1", got)
 	}
-	if err := x.Expand(1, list[:10]); err != nil || x.Snapshot().Len() != 1 {
+	if err := x.Expand(1, loaded(list[:10])); err != nil || x.Snapshot().Len() != 1 {
 		t.Fatal("a dropped segment came back", err)
 	}
 }
@@ -203,7 +253,7 @@ func TestExpandRefusesBlocksThatAreNotTheSpans(t *testing.T) {
 		x.Add(list...)
 		x.Collapse(1)
 		want := all(x.Snapshot())
-		if err := x.Expand(1, change(slices.Clone(list))); err == nil {
+		if err := x.Expand(1, loaded(change(slices.Clone(list)))); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 		if got := all(x.Snapshot()); !slices.Equal(got, want) {
@@ -298,7 +348,7 @@ func TestReadersRaceAWriter(t *testing.T) {
 					t.Errorf("Seek(%d) among %d to %d = %+v, %v", id, first, last, e, ok)
 					return
 				}
-				if e, ok := s.SeekTime(int64(id)); ok && e.RunningMax < int64(id) {
+				if e, ok := s.SeekTime(int64(id)); ok && e.MaxTime < int64(id) {
 					t.Errorf("SeekTime(%d) = %+v", id, e)
 					return
 				}
@@ -315,7 +365,7 @@ func TestReadersRaceAWriter(t *testing.T) {
 		next += 200
 		x.Collapse(segment)
 		if segment%3 == 0 {
-			if err := x.Expand(segment, list); err != nil {
+			if err := x.Expand(segment, loaded(list)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -331,10 +381,16 @@ func TestReadersRaceAWriter(t *testing.T) {
 func TestSeeksAllocateNothing(t *testing.T) {
 	x := New()
 	x.Add(blocks(1, 1000, 10)...)
+	x.Collapse(1)
+	if err := x.Expand(1, loaded(blocks(1, 10, 10))); err != nil {
+		t.Fatal(err)
+	}
 	if n := testing.AllocsPerRun(100, func() {
 		s := x.Snapshot()
 		s.Seek(777)
 		s.SeekBack(9)
+		s.Seek(55)
+		s.SeekTime(31)
 		s.SeekTime(4000)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)

@@ -161,13 +161,51 @@ func (b Block) checkPlace(id Identity, end, limit int64, last uint64) error {
 	return nil
 }
 
-// checkList verifies all of a file's blocks together. It returns where the
-// last one ends.
-func checkList(blocks []Block, id Identity, limit int64) (end int64, err error) {
+// List is the blocks of one file in order, as its footer has them.
+type List struct{ entries []byte }
+
+// NewList makes a list of blocks that were found one by one.
+func NewList(blocks []Block) List {
+	entries := make([]byte, 0, len(blocks)*footerEntryBytes)
+	for _, b := range blocks {
+		entries = appendFooterEntry(entries, b)
+	}
+	return List{entries}
+}
+
+// Len is the number of blocks.
+func (l List) Len() int { return len(l.entries) / footerEntryBytes }
+
+// Block returns block i, from 0.
+func (l List) Block(i int) Block { return parseFooterEntry(l.entry(i)) }
+
+// Last is the last event id of block i.
+func (l List) Last(i int) uint64 { return binary.LittleEndian.Uint64(l.entry(i)[16:]) }
+
+// Blocks returns all blocks.
+func (l List) Blocks() []Block {
+	blocks := make([]Block, l.Len())
+	for i := range blocks {
+		blocks[i] = l.Block(i)
+	}
+	return blocks
+}
+
+func (l List) entry(i int) []byte { return l.entries[i*footerEntryBytes:][:footerEntryBytes] }
+
+// check verifies all of a file's blocks together. It returns where the last
+// one ends.
+func (l List) check(id Identity, limit int64) (end int64, err error) {
 	end = PageBytes
 	last := uint64(0)
-	for i, b := range blocks {
-		err := b.checkFacts(id)
+	for i := range l.Len() {
+		b := l.Block(i)
+		if binary.LittleEndian.Uint32(l.entry(i)[92:]) != 0 {
+			err = damagef("reserved bytes are not zero")
+		}
+		if err == nil {
+			err = b.checkFacts(id)
+		}
 		if err == nil {
 			err = b.checkPlace(id, end, limit, last)
 		}
@@ -356,11 +394,8 @@ func appendFooterEntry(dst []byte, b Block) []byte {
 	return dst
 }
 
-// parseFooterEntry parses an entry whose footer's checksum was verified.
-func parseFooterEntry(e []byte) (Block, error) {
-	if binary.LittleEndian.Uint32(e[92:]) != 0 {
-		return Block{}, damagef("reserved bytes of a footer entry are not zero")
-	}
+// parseFooterEntry parses an entry of a footer.
+func parseFooterEntry(e []byte) Block {
 	return Block{
 		Topic:         binary.LittleEndian.Uint64(e[0:]),
 		First:         binary.LittleEndian.Uint64(e[8:]),
@@ -375,7 +410,7 @@ func parseFooterEntry(e []byte) (Block, error) {
 		Incarnation:   binary.LittleEndian.Uint32(e[80:]),
 		Stored:        binary.LittleEndian.Uint32(e[84:]),
 		Raw:           binary.LittleEndian.Uint32(e[88:]),
-	}, nil
+	}
 }
 
 // checkFooterHeader verifies a footer's header that was read at an offset, and
@@ -407,37 +442,31 @@ func checkFooterHeader(h []byte, id Identity, seed uint64, offset int64) (uint64
 
 // parseFooter verifies p, a whole footer that was read at an offset, by what
 // it says of itself.
-func parseFooter(p []byte, id Identity, seed uint64, offset int64) ([]Block, Footer, error) {
+func parseFooter(p []byte, id Identity, seed uint64, offset int64) (List, Footer, error) {
 	if int64(len(p)) < footerLength(0) {
-		return nil, Footer{}, damagef("footer has %d bytes, want %d at least", len(p), footerLength(0))
+		return List{}, Footer{}, damagef("footer has %d bytes, want %d at least", len(p), footerLength(0))
 	}
 	count, err := checkFooterHeader(p, id, seed, offset)
 	if err != nil {
-		return nil, Footer{}, err
+		return List{}, Footer{}, err
 	}
 	sealed, trailer := p[:len(p)-footerTrailerBytes], p[len(p)-footerTrailerBytes:]
 	f, err := parseTrailer(trailer)
 	if err != nil {
-		return nil, Footer{}, err
+		return List{}, Footer{}, err
 	}
 	if f.Offset != offset || f.Length != int64(len(p)) || uint64(f.Blocks) != count {
-		return nil, Footer{}, damagef("trailer speaks of a footer of %d blocks in %d bytes at %d, want %d in %d at %d",
+		return List{}, Footer{}, damagef("trailer speaks of a footer of %d blocks in %d bytes at %d, want %d in %d at %d",
 			f.Blocks, f.Length, f.Offset, count, len(p), offset)
 	}
 	if got := seededSum(seed, sealed); got != f.Checksum {
-		return nil, Footer{}, damagef("checksum of footer is %016x, want %016x", got, f.Checksum)
+		return List{}, Footer{}, damagef("checksum of footer is %016x, want %016x", got, f.Checksum)
 	}
-	blocks := make([]Block, f.Blocks)
-	for i := range blocks {
-		blocks[i], err = parseFooterEntry(sealed[footerHeaderBytes+i*footerEntryBytes:])
-		if err != nil {
-			return nil, Footer{}, err
-		}
+	list := List{sealed[footerHeaderBytes:]}
+	if _, err := list.check(id, offset); err != nil {
+		return List{}, Footer{}, err
 	}
-	if _, err := checkList(blocks, id, offset); err != nil {
-		return nil, Footer{}, err
-	}
-	return blocks, f, nil
+	return list, f, nil
 }
 
 // parseTrailer parses the last bytes of a sealed file.

@@ -73,10 +73,10 @@ func FuzzFooter(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, f := appendFooter(nil, topicFile, seed, offset, list); f != footer || !bytes.Equal(again, p) {
-			t.Fatalf("footer %x parses to %+v, which is written as %x", p, list, again)
+		if again, f := appendFooter(nil, topicFile, seed, offset, list.Blocks()); f != footer || !bytes.Equal(again, p) {
+			t.Fatalf("footer %x parses to %+v, which is written as %x", p, list.Blocks(), again)
 		}
-		if end, err := checkList(list, topicFile, offset); err != nil || end > offset {
+		if end, err := list.check(topicFile, offset); err != nil || end > offset {
 			t.Fatalf("blocks end at %d, %v", end, err)
 		}
 	})

@@ -66,10 +66,11 @@ func TestGoldenFileIsReadAsItWas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks, err := r.Footer(footer, size)
+	list, err := r.Footer(footer, size)
 	if err != nil {
 		t.Fatal(err)
 	}
+	blocks := list.Blocks()
 	if err := verify(r, size, footer, blocks, fx.raws); err != nil {
 		t.Fatal(err)
 	}

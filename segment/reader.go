@@ -159,21 +159,21 @@ func checkSame(found, b Block) error {
 
 // Footer returns the blocks of a sealed file of size bytes: exactly those that
 // [Writer.Seal] was given when it returned f, or an error.
-func (r *Reader) Footer(f Footer, size int64) ([]Block, error) {
+func (r *Reader) Footer(f Footer, size int64) (List, error) {
 	if err := r.checkPage(size); err != nil {
-		return nil, err
+		return List{}, err
 	}
 	if f.Offset < PageBytes || f.Offset > size || f.Length != size-f.Offset {
-		return nil, r.failed(f.Offset, Block{}, damagef("footer of %d bytes is said to end a file of %d", f.Length, size))
+		return List{}, r.failed(f.Offset, Block{}, damagef("footer of %d bytes is said to end a file of %d", f.Length, size))
 	}
-	blocks, found, err := r.readFooter(f.Offset, f.Length)
+	list, found, err := r.readFooter(f.Offset, f.Length)
 	if err == nil && found != f {
 		err = damagef("footer of %d blocks with checksum %016x, want %d with %016x", found.Blocks, found.Checksum, f.Blocks, f.Checksum)
 	}
 	if err != nil {
-		return nil, r.failed(f.Offset, Block{}, err)
+		return List{}, r.failed(f.Offset, Block{}, err)
 	}
-	return blocks, nil
+	return list, nil
 }
 
 // FindFooter asks a sealed file of size bytes where its footer is. The answer
@@ -195,13 +195,13 @@ func (r *Reader) FindFooter(size int64) (Footer, error) {
 }
 
 // readFooter reads a footer and verifies it by what it says of itself.
-func (r *Reader) readFooter(offset, length int64) ([]Block, Footer, error) {
+func (r *Reader) readFooter(offset, length int64) (List, Footer, error) {
 	if err := r.checkFits(offset, length); err != nil {
-		return nil, Footer{}, err
+		return List{}, Footer{}, err
 	}
 	p := make([]byte, length)
 	if err := r.readFull(p, offset); err != nil {
-		return nil, Footer{}, err
+		return List{}, Footer{}, err
 	}
 	return parseFooter(p, r.id, r.seed, offset)
 }

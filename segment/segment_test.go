@@ -155,8 +155,8 @@ func verify(r *Reader, durable int64, footer Footer, blocks []Block, raws [][]by
 	if err != nil {
 		return err
 	}
-	if !slices.Equal(list, blocks) {
-		return fmt.Errorf("footer has %+v, want %+v", list, blocks)
+	if got := list.Blocks(); !slices.Equal(got, blocks) {
+		return fmt.Errorf("footer has %+v, want %+v", got, blocks)
 	}
 	return nil
 }

@@ -264,7 +264,7 @@ func (w *Writer) checkSeal(blocks []Block) {
 	if w.sealed {
 		panic("segment: Seal of sealed " + w.name)
 	}
-	end, err := checkList(blocks, w.id, w.Size())
+	end, err := NewList(blocks).check(w.id, w.Size())
 	if err != nil {
 		panic(fmt.Sprintf("segment: Seal of %s: %v", w.name, err))
 	}
