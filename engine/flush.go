@@ -148,7 +148,7 @@ func (w *flush) admitMoves(cut *checkpointCut, budget int64) {
 }
 
 // moveBytes is how much a topic has when it moves into its own segment.
-func (w *flush) moveBytes() int64 { return moveBlocks * int64(w.e.opts.BlockBytes) }
+func (w *flush) moveBytes() int64 { return moveBlocks * int64(w.e.opts.carryBlockBytes) }
 
 // evict picks the carry files to be emptied, the topics that leave them now, and
 // those of them that are not in the cut. The more files there are above the
@@ -180,7 +180,7 @@ func (w *flush) evict(cut *checkpointCut, budget int64) (more []topicCut) {
 		if budget <= 0 {
 			break
 		}
-		if bytes := m.carriedBytes(); bytes < int64(w.e.opts.BlockBytes) {
+		if bytes := m.carriedBytes(); bytes < int64(w.e.opts.carryBlockBytes) {
 			budget -= bytes
 		} else {
 			budget -= max(bytes, w.moveBytes()/4) // to open a segment takes as long as to write some blocks
@@ -205,7 +205,7 @@ func (w *flush) tooManyCarries() []uint64 {
 	needed := map[uint64]bool{}
 	staying := int64(0)
 	for _, m := range w.state.topics {
-		small := m.carriedBytes() < int64(w.e.opts.BlockBytes)
+		small := m.carriedBytes() < int64(w.e.opts.carryBlockBytes)
 		for _, c := range m.carried {
 			needed[c.carry] = true
 			if small {
@@ -246,12 +246,12 @@ func (w *flush) topic(c *topicCut) error {
 	var err error
 	switch {
 	case len(chunks) == 0 && !leaving:
-	case fresh >= w.moveBytes(), w.moving[t.topic], leaving && fresh+m.carriedBytes() >= int64(w.e.opts.BlockBytes):
+	case fresh >= w.moveBytes(), w.moving[t.topic], leaving && fresh+m.carriedBytes() >= int64(w.e.opts.carryBlockBytes):
 		err = w.intoSegment(&f, chunks)
 	case leaving:
 		err = w.intoCarry(&f, 0, chunks)
 	default:
-		err = w.intoCarry(&f, m.keptBlocks(w.e.opts.BlockBytes, fresh), chunks)
+		err = w.intoCarry(&f, m.keptBlocks(w.e.opts.carryBlockBytes, fresh), chunks)
 	}
 	w.topics = append(w.topics, f)
 	w.countUse(c.old, m)
@@ -274,7 +274,7 @@ func (m *topicMeta) keptBlocks(blockBytes int, fresh int64) int {
 // movesWhole says whether a carried block is copied as it is stored when it
 // moves. Smaller ones are merged.
 func (w *flush) movesWhole(c *carriedBlock, low uint64) bool {
-	return int(c.Raw) >= w.e.opts.BlockBytes/2 && c.First >= low
+	return int(c.Raw) >= w.e.opts.carryBlockBytes/2 && c.First >= low
 }
 
 // dropBelow takes away what is wholly below the topic's low watermark.
@@ -682,7 +682,7 @@ func (w *flush) intoCarry(f *flushedTopic, keep int, chunks []chunk) error {
 	err := w.eachPart(f, m.carried[keep:], chunks, whole, func(encoded []byte, r *RawRecord) error {
 		id := uint64(r.ID)
 		lost := last != 0 && id != last+1 // between the two
-		if lost || !b.fits(encoded, w.e.opts.BlockBytes) {
+		if lost || !b.fits(encoded, w.e.opts.carryBlockBytes) {
 			if err := write(); err != nil {
 				return err
 			}

@@ -65,7 +65,7 @@ type Options struct {
 	// SegmentBytes is the size at which a segment file is sealed; default 64 MiB.
 	SegmentBytes int64
 	// BlockBytes bounds a block before compression, unless one event is larger;
-	// default 16 KiB.
+	// default 8 KiB, and 16 KiB in carry files.
 	BlockBytes int
 	// Compression of blocks; default [CompressionS2].
 	Compression Compression
@@ -85,18 +85,21 @@ type Options struct {
 	TailPolicy TailPolicy
 	// Logger hears of what happens in the background; default: nobody.
 	Logger *slog.Logger
+
+	carryBlockBytes int // BlockBytes for carry files
 }
 
 const (
-	defaultSyncEvery      = 100 * time.Millisecond
-	defaultMaxEventBytes  = 16 << 20
-	defaultMaxCommitBytes = 64 << 20
-	defaultSegmentBytes   = 64 << 20
-	defaultBlockBytes     = 16 << 10
-	defaultWALBytes       = 128 << 20
-	defaultTailBytes      = 64 << 20
-	defaultCacheBytes     = 8 << 20
-	defaultPendingBytes   = 16 << 20
+	defaultSyncEvery       = 100 * time.Millisecond
+	defaultMaxEventBytes   = 16 << 20
+	defaultMaxCommitBytes  = 64 << 20
+	defaultSegmentBytes    = 64 << 20
+	defaultBlockBytes      = 8 << 10
+	defaultCarryBlockBytes = 16 << 10
+	defaultWALBytes        = 128 << 20
+	defaultTailBytes       = 64 << 20
+	defaultCacheBytes      = 8 << 20
+	defaultPendingBytes    = 16 << 20
 
 	minBlockBytes = 256
 	maxBlockBytes = 1 << 20
@@ -134,6 +137,9 @@ func (o Options) withDefaults() (Options, error) {
 		if err := checkBound(f.name, f.value, f.or, f.lo, f.hi); err != nil {
 			return o, err
 		}
+	}
+	if o.carryBlockBytes = o.BlockBytes; o.BlockBytes == 0 {
+		o.carryBlockBytes = defaultCarryBlockBytes
 	}
 	for _, f := range []struct {
 		name       string
