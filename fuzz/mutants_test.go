@@ -202,8 +202,18 @@ var mutantTable = []mutant{
 	},
 	{
 		name: "dropped frames are salvaged", file: "wal/salvage.go",
-		old: "			until = min(until, g.header.start)",
-		new: "", packages: []string{"./wal"}, run: ".",
+		old: "			until, last = g.header.start, g.header.chain",
+		new: "			until, last = g.header.start, 0\n			until = LSN(math.MaxUint64)", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "frames dropped in the page of the last one are salvaged", file: "wal/salvage.go",
+		old: "			until, last = g.header.start, g.header.chain",
+		new: "			until, last = g.header.start, 0", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "a salvage stops behind the second damaged frame of a file", file: "wal/salvage.go",
+		old: "			s.known = false // what the next one follows is lost",
+		new: "			// what the next one follows is lost", packages: []string{"./wal"}, run: ".",
 	},
 	{
 		name: "manifest is gone on with as it was found", file: "engine/recover.go",
