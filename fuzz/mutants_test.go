@@ -207,8 +207,13 @@ var mutantTable = []mutant{
 	},
 	{
 		name: "frames dropped in the page of the last one are salvaged", file: "wal/salvage.go",
-		old: "			until, last = g.header.start, g.header.chain",
-		new: "			until, last = g.header.start, 0", packages: []string{"./wal"}, run: ".",
+		old: "		if e.lsn > until-PageBytes && !s.known &&",
+		new: "		if false &&", packages: []string{"./wal"}, run: ".",
+	},
+	{
+		name: "behind damage, frames of the page in which a file was left are lost", file: "wal/salvage.go",
+		old: "		if h.sum == last {",
+		new: "		if false {", packages: []string{"./wal"}, run: ".",
 	},
 	{
 		name: "a salvage stops behind the second damaged frame of a file", file: "wal/salvage.go",

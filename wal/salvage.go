@@ -77,9 +77,6 @@ func (s *scanner) salvageFile(f *FileInfo, later []*FileInfo) error {
 			until, last = g.header.start, g.header.chain
 		}
 	}
-	if last != 0 && last == s.res.Chain {
-		return nil // that frame was the last one
-	}
 	src, err := openSource(s.cfg.FS, f.Name)
 	if err != nil {
 		s.lost(f, 0, err.Error())
@@ -95,6 +92,10 @@ func (s *scanner) salvageFile(f *FileInfo, later []*FileInfo) error {
 		e := s.expect()
 		e.end = f.header.start + LSN(off-PageBytes)
 		e.lsn = e.end
+		if e.lsn > until-PageBytes && !s.known && !src.leadsTo(off, s.cfg.UUID, last) {
+			off += unitOf(f.header.version)
+			continue
+		}
 		h, payload, bad, err := src.verify(off, e, int64(s.o.MaxFrameBytes))
 		if err != nil || bad != nil || h.lsn+LSN(h.bytes()) > until && h.flags&FlagClean == 0 {
 			off += unitOf(f.header.version)
@@ -111,12 +112,26 @@ func (s *scanner) salvageFile(f *FileInfo, later []*FileInfo) error {
 			s.pos = h.lsn
 			break
 		}
-		if last != 0 && h.sum == last {
-			break // others may be left in its page
-		}
 		off += h.bytes()
 	}
 	return nil
+}
+
+// leadsTo says whether the frame at off is the one whose chain value is last, or
+// frames behind it lead there. In the page in which a file was left after an
+// unclean end, nothing else tells a frame of the log, behind damage, from one
+// that was dropped.
+func (s *source) leadsTo(off int64, uuid [16]byte, last uint64) bool {
+	for prev := uint64(0); ; {
+		h, ok, err := s.headerAt(off, uuid)
+		if err != nil || !ok || prev != 0 && h.prev != prev {
+			return false
+		}
+		if h.sum == last {
+			return true
+		}
+		off, prev = off+h.bytes(), h.sum
+	}
 }
 
 // lost notes damage at pos.

@@ -295,3 +295,31 @@ func TestDroppedFramesInAPageAreNotSalvaged(t *testing.T) {
 		t.Fatalf("%d frames, want the %d of the log", len(got), len(want))
 	}
 }
+
+// Nor are they where the log's last frame itself is damaged.
+func TestDroppedFramesAreNotSalvagedInItsPlace(t *testing.T) {
+	l := newPackedTest(t)
+	l.append(300, 300)
+	l.write(310, 310, 310, 310)
+	page := l.w.use.header.offset(l.w.Durable().nextPage())
+	disk := l.sim.Kill()
+	for i := range int64(200) {
+		disk.Corrupt(l.w.use.file.name, page+2*448+i, 0xff) // the third of the four
+	}
+	l.acked, l.tried = append(l.acked, l.tried[:2]...), nil
+	l.mustGoOn(disk, 2)
+	l.append(310, 310)
+	for _, damaged := range []int{2, 3} { // in that page; 3 is the last
+		off := page + int64(damaged-2)*448 + headerBytes + 3
+		l.sim.Corrupt(fileName(1), off, 0xff)
+		want := slices.Delete(slices.Clone(l.acked), damaged, damaged+1)
+		res, got, err := l.scan(ScanOptions{Salvage: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.EqualFunc(got, want, bytes.Equal) || len(res.Damage) == 0 {
+			t.Errorf("frame %d is damaged: %d frames, want the %d others; damage %v", damaged, len(got), len(want), res.Damage)
+		}
+		l.sim.Corrupt(fileName(1), off, 0xff)
+	}
+}
