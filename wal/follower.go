@@ -89,22 +89,21 @@ func (f *Follower) deliver(h *frameHeader, payload []byte) (Frame, bool, error) 
 
 // prove looks for a frame behind l that says that l is durable.
 func (f *Follower) prove(l LSN, sum uint64) error {
-	e := f.expect(l)
-	e.prev, e.prevKnown = sum, true
-	for f.proven < l {
+	from := f.expect(l)
+	from.prev, from.prevKnown = sum, true
+	for e := from; f.proven < l; {
 		h, ok, err := f.headerBehind(e)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			return f.proveByFile(e.end, e.prev)
+			return f.proveByFile(from)
 		}
 		f.proven = max(f.proven, h.durable)
 		if h.flags&FlagClean != 0 {
 			return nil
 		}
-		e.end = h.lsn + LSN(h.bytes())
-		e.prev = h.sum
+		e.end, e.prev = h.lsn+LSN(h.bytes()), h.sum
 	}
 	return nil
 }
@@ -122,14 +121,33 @@ func (f *Follower) headerBehind(e expect) (frameHeader, bool, error) {
 	return frameHeader{}, false, nil
 }
 
-// proveByFile: a file is left only once all of it is durable.
-func (f *Follower) proveByFile(end LSN, chain uint64) error {
-	next, _, err := f.find(end)
-	if err != nil || next == nil {
+// proveByFile: a file is left only once all of it is durable, up to the frame
+// whose chain the next one follows. That need not be the last one that begins
+// there: after an unclean end some were dropped.
+func (f *Follower) proveByFile(e expect) error {
+	l := e.end
+	next, later, gone, err := f.find(l)
+	if err != nil {
 		return err
 	}
-	if next.header.chain == chain || next.header.flags&fileUnchained != 0 {
-		f.proven = max(f.proven, end)
+	if next == nil && later {
+		f.proven = max(f.proven, l)
+		return nil
+	}
+	if next == nil && gone {
+		return ErrRecycled
+	}
+	for ok := next != nil; ok; {
+		if next.header.chain == e.prev || next.header.flags&fileUnchained != 0 {
+			f.proven = max(f.proven, l)
+			return nil
+		}
+		var h frameHeader
+		if h, ok, err = f.headerBehind(e); err != nil {
+			return err
+		}
+		e.end, e.prev = h.lsn+LSN(h.bytes()), h.sum
+		ok = ok && next.header.continues(e.end)
 	}
 	return nil
 }
@@ -137,7 +155,7 @@ func (f *Follower) proveByFile(end LSN, chain uint64) error {
 // advance goes on to the file that continues at pos; false where there is none
 // yet.
 func (f *Follower) advance() (bool, error) {
-	next, gone, err := f.find(f.pos)
+	next, _, gone, err := f.find(f.pos)
 	if err != nil {
 		return false, err
 	}
@@ -164,15 +182,15 @@ func (f *Follower) advance() (bool, error) {
 	return true, nil
 }
 
-// find looks for the file that continues at l. gone says that the place that
-// the follower is at can no longer be read: its file has another generation by
-// now, or is not there, and no file continues.
-func (f *Follower) find(l LSN) (next *FileInfo, gone bool, err error) {
+// find looks for the file that continues at l; later says that one begins behind
+// it. gone says that the place that the follower is at can no longer be read: its
+// file has another generation by now, or is not there, and no file continues.
+func (f *Follower) find(l LSN) (next *FileInfo, later, gone bool, err error) {
 	files, _, err := listFiles(f.cfg)
 	if err != nil {
-		return nil, false, err
+		return nil, false, false, err
 	}
-	there, later := false, false
+	there := false
 	generation, must := f.start.begun()
 	for _, g := range files {
 		if g.state != stateValid || g.Generation < f.start.lowest() {
@@ -194,9 +212,9 @@ func (f *Follower) find(l LSN) (next *FileInfo, gone bool, err error) {
 		}
 	}
 	if f.cur == nil {
-		return next, must || later, nil
+		return next, later, must || later, nil
 	}
-	return next, !there, nil
+	return next, later, !there, nil
 }
 
 // damage tells a frame that is being written from one that was durable and
@@ -205,7 +223,7 @@ func (f *Follower) damage(bad *flaw, err error) error {
 	if err != nil || f.proven <= f.pos {
 		return err
 	}
-	_, gone, err := f.find(f.pos)
+	_, _, gone, err := f.find(f.pos)
 	if err != nil {
 		return err
 	}

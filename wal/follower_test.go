@@ -122,3 +122,53 @@ func TestFollowerReportsDamage(t *testing.T) {
 		t.Fatalf("follower got %v", err)
 	}
 }
+
+// A follower goes on where the log does: frames that were dropped there do not
+// keep it from seeing that those before them are durable.
+func TestFollowerPassesDroppedFrames(t *testing.T) {
+	for keep := 1; keep < 5; keep++ {
+		l := newPackedTest(t)
+		l.append(300, 300)
+		l.write(310, 310, 310, 310, 310)
+		first := l.w.use.header.offset(l.w.Durable().nextPage())
+		disk := l.sim.Kill()
+		for i := range int64(200) { // the payload of one, behind its header
+			disk.Corrupt(l.w.use.file.name, first+448*int64(keep)+150+i, 0xff)
+		}
+		l.acked, l.tried = append(l.acked, l.tried[:keep]...), nil
+		l.mustGoOn(disk, 2)
+		if len(l.acked) != 2+keep {
+			t.Fatalf("%d frames are there, want %d", len(l.acked), 2+keep)
+		}
+		f := NewFollower(l.cfg, Start{})
+		defer f.Close()
+		l.append(320, 330)
+		wantFrames(t, follow(t, f), l.acked[:len(l.acked)-1])
+	}
+}
+
+// After an unclean end the old files are removed: whoever has one open, and finds
+// the next one used again, starts again.
+func TestFollowerOfARemovedFile(t *testing.T) {
+	l := newLogTest(t)
+	l.append(300, 300, 300)
+	l.mustGoOn(l.sim.Kill(), 2)
+	f := NewFollower(l.cfg, Start{})
+	defer f.Close()
+	wantFrames(t, follow(t, f), l.acked[:2])
+	l.append(300)
+	for range 20 {
+		l.append(9000)
+		l.checkpoint()
+		if err := l.w.Free(l.at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	for ok := true; ok && err == nil; {
+		_, ok, err = f.Next()
+	}
+	if !errors.Is(err, ErrRecycled) {
+		t.Fatalf("after its file was removed the follower got %v", err)
+	}
+}
