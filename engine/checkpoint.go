@@ -37,6 +37,7 @@ type checkpointMode int
 const (
 	checkpointInTurn   checkpointMode = iota
 	checkpointRecovery                // at open: into a new manifest, whether or not there is something to do
+	checkpointFull                    // the WAL is full: even if all that is left to do is to give up its files
 )
 
 // checkpointCut is the state that a checkpoint makes durable.
@@ -118,7 +119,7 @@ func (e *fatalError) Unwrap() error { return e.err }
 func (e *Engine) tryCheckpoint(mode checkpointMode) error {
 	cut := e.cut()
 	if mode != checkpointRecovery {
-		if e.nothingToDo(cut) {
+		if e.nothingToDo(cut, mode) {
 			return nil
 		}
 		if err := e.syncWAL(); err != nil {
@@ -188,9 +189,9 @@ func (e *Engine) uncut(c *checkpointCut) {
 	}
 }
 
-func (e *Engine) nothingToDo(c *checkpointCut) bool {
+func (e *Engine) nothingToDo(c *checkpointCut, mode checkpointMode) bool {
 	return len(c.topics) == 0 && len(c.cursors) == 0 && len(e.writers.forget) == 0 &&
-		(c.start == e.manifest.state.checkpoint || e.unchanged())
+		(c.start == e.manifest.state.checkpoint || mode != checkpointFull && e.unchanged())
 }
 
 // syncWAL makes the WAL durable up to what is published: the manifest must not

@@ -778,7 +778,7 @@ func (e *Engine) writeGroup(g *group) (began time.Time, err error) {
 		}
 		e.stats.stalls.Add(1)
 		e.c.awaitPublished() // a checkpoint frees what is published
-		if err := e.checkpoint(checkpointInTurn); err != nil {
+		if err := e.checkpoint(checkpointFull); err != nil {
 			return began, err
 		}
 	}
