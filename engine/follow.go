@@ -291,7 +291,7 @@ func (e *Engine) readFrames() (news bool, err error) {
 	for {
 		frame, ok, err := f.wal.Next()
 		if errors.Is(err, wal.ErrRecycled) {
-			return true, e.afterRecycling()
+			return true, e.reload() // the manifest knows what was there
 		}
 		if err != nil {
 			return news, err
@@ -313,13 +313,6 @@ func (e *Engine) readFrames() (news bool, err error) {
 	defer e.publishMu.Unlock()
 	e.wakeLaterLocked()
 	return news, nil
-}
-
-// afterRecycling starts again from the manifest, which knows what the
-// recycled part of the WAL held.
-func (e *Engine) afterRecycling() error {
-	e.follower.wal = nil
-	return e.reload()
 }
 
 // rereadManifest takes the manifest as it is now. It may be ahead of the
