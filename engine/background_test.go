@@ -1,7 +1,10 @@
 package engine_test
 
 import (
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,4 +155,44 @@ func segmentFiles(t *testing.T, fs vfs.FS) []vfs.Entry {
 		t.Fatal(err)
 	}
 	return entries
+}
+
+// A checkpoint lets others go first between two blocks. Where they compute, it
+// must not wait for each of them at every block: appends wait for it in the end.
+func TestCheckpointsGoOnBesideThoseWhoCompute(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	log, err := engine.OpenEnv(env.OS(vfs.NewSim(1)), "sim", engine.Options{BlockBytes: 1 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	batch := make([]engine.Event, 400)
+	for i := range batch {
+		batch[i] = mustEvent(t, "k", strings.Repeat("x", 1000))
+	}
+	if _, _, err := log.AppendBatch(t.Context(), engine.MustTopic("t"), batch); err != nil {
+		t.Fatal(err)
+	}
+	var last, turns atomic.Int64
+	var done atomic.Bool
+	var computing sync.WaitGroup
+	for who := range int64(2) {
+		computing.Go(func() {
+			for !done.Load() {
+				if last.Swap(who) != who {
+					turns.Add(1)
+				}
+			}
+		})
+	}
+	err = log.Checkpoint(t.Context())
+	n := turns.Load()
+	done.Store(true)
+	computing.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if blocks := log.Stats().Blocks; blocks < 300 || n > blocks/2 {
+		t.Errorf("others had the processor %d times during a checkpoint of %d blocks, want half as often at most", n, blocks)
+	}
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 
 	"github.com/seglog/seglog/index"
+	"github.com/seglog/seglog/internal/yield"
 	"github.com/seglog/seglog/segment"
 )
 
@@ -41,6 +41,7 @@ type flush struct {
 	added   []carriedBlock // of the topic that is being written
 	stored  segment.Buffer // of the carried block that is looked at
 	raw     []byte
+	others  yield.Yielder
 	created bool // a file in seg/
 	newRoot bool // a file in the root
 }
@@ -576,7 +577,7 @@ func (w *flush) extend(f *flushedTopic, seg *openSegment, block segment.Block) {
 // scheduler would let it keep a processor for ten milliseconds.
 func (w *flush) makeWay() {
 	if !w.e.env.Inline {
-		runtime.Gosched()
+		w.others.Yield()
 	}
 }
 

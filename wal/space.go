@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime"
 	"slices"
 	"sync"
 
 	"github.com/seglog/seglog/internal/vfs"
+	"github.com/seglog/seglog/internal/yield"
 )
 
 // spareBytesMin is the least that is worth being made a file before a frame
@@ -271,12 +271,13 @@ func (s *space) reopen(f *file) error {
 // all of a file at once lets the syncs of others wait for it.
 func zero(h vfs.File, size int64) error {
 	var zeros [zeroBytes]byte
+	var others yield.Yielder
 	for off := int64(0); off < size; off += zeroBytes {
 		if _, err := h.WriteAt(zeros[:min(zeroBytes, size-off)], off); err != nil {
 			return err
 		}
 		if (off+zeroBytes)%zeroSyncBytes != 0 {
-			runtime.Gosched() // short system calls alone would keep a processor from others
+			others.Yield() // short system calls alone would keep a processor from others
 			continue
 		}
 		if err := h.SyncData(); err != nil {
