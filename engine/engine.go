@@ -287,8 +287,7 @@ func (e *Engine) keepDurable() {
 			}
 		case <-seal.C:
 			frames := e.stats.frames.Load()
-			if frames != sealed && frames == seen {
-				e.seal()
+			if frames != sealed && frames == seen && e.seal() {
 				sealed = frames
 			}
 			seen = frames
@@ -299,14 +298,14 @@ func (e *Engine) keepDurable() {
 // sealAfter is how long the log is idle before a seal proves its last frame.
 const sealAfter = 100 * time.Millisecond
 
-// seal writes an empty frame that says how far the log is durable, unless
-// somebody is writing.
-func (e *Engine) seal() {
+// seal writes an empty frame that says how far the log is durable. False: it is
+// too early, since somebody is writing, or the last frame is not synced yet.
+func (e *Engine) seal() bool {
 	c := &e.c
 	c.mu.Lock()
-	if c.leading || c.closed || c.failed != nil || e.needsRecovery.Load() {
+	if c.leading || c.closed || c.failed != nil || e.needsRecovery.Load() || e.wal.Durable() < e.wal.End() {
 		c.mu.Unlock()
-		return
+		return false
 	}
 	c.leading = true
 	c.mu.Unlock()
@@ -321,6 +320,7 @@ func (e *Engine) seal() {
 	c.mu.Lock()
 	e.handOverLocked()
 	c.mu.Unlock()
+	return true
 }
 
 func (e *Engine) log(msg string, args ...any) {
