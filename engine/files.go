@@ -117,6 +117,25 @@ func (c *fileCache) forget(id uint64) {
 	}
 }
 
+// forgetDropped closes the files that the log had before and has no more: the
+// writer removes them, but what is open takes up the disk all the same.
+func (c *fileCache) forgetDropped(before, now *manifestState) {
+	for id := range before.carries {
+		if now.carries[id] == nil {
+			c.forget(id)
+		}
+	}
+	for num, old := range before.topics {
+		m := now.topics[num]
+		for _, s := range old.segments { // they are dropped from the front
+			if m != nil && len(m.segments) > 0 && m.segments[0].id.ID <= s.id.ID {
+				break
+			}
+			c.forget(s.id.ID)
+		}
+	}
+}
+
 // close closes all files, and waits for those who still read.
 func (c *fileCache) close() {
 	c.mu.Lock()

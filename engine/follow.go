@@ -339,6 +339,9 @@ func (e *Engine) rereadManifest() error {
 // takeManifest makes the topics show what the manifest knows. What a topic has
 // in memory beyond that stays.
 func (e *Engine) takeManifest(l *loadedManifest) {
+	if known := e.follower.manifest; known != nil {
+		e.files.forgetDropped(known.state, l.state)
+	}
 	e.follower.manifest = l
 	e.noteManifest(&l.manifest)
 	e.stats.segmentBytes.Store(l.state.bytes())

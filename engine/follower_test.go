@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 
@@ -166,5 +167,51 @@ func TestSubscriberHearsThatFollowingFailed(t *testing.T) {
 	}
 	if !errors.Is(last, engine.ErrIO) {
 		t.Errorf("got %v, want ErrIO", last)
+	}
+}
+
+// A follower does not hold files that were removed: they take up the disk for as
+// long as somebody has them open.
+func TestFollowerLetsGoOfRemovedFiles(t *testing.T) {
+	disk := vfs.NewSim(1)
+	w := openSim(t, disk, engine.Options{SegmentBytes: 16 << 10, BlockBytes: 1 << 10, Compression: engine.CompressionNone})
+	defer w.Close()
+	topic := engine.MustTopic("t")
+	fill := func() {
+		t.Helper()
+		for range 10 {
+			var batch []engine.Event
+			for range 20 {
+				batch = append(batch, mustEvent(t, "k", strings.Repeat("x", 1000)))
+			}
+			if _, _, err := w.AppendBatch(t.Context(), topic, batch); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Checkpoint(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill()
+	r := openFollower(t, disk)
+	defer r.Close()
+	if n := ids(t, r, "t"); n == 0 {
+		t.Fatal("no events")
+	}
+	open := r.Stats().OpenFiles
+	latest, _, _ := w.Latest(t.Context(), topic)
+	if _, err := w.Compact(t.Context(), topic, latest); err != nil {
+		t.Fatal(err)
+	}
+	w.fill("u", 1, 3) // proves what was before
+	if err := w.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.fill("u", 4, 6)
+	if n := ids(t, r, "t"); n != 0 {
+		t.Fatalf("%d events, want none", n)
+	}
+	if left := r.Stats().OpenFiles; open < 5 || left > 1 {
+		t.Errorf("the follower has %d of %d files open after all were dropped, want one at most", left, open)
 	}
 }
