@@ -47,6 +47,9 @@ const (
 	// packedAhead is how many blocks are ready for each of them: to wake a
 	// processor takes longer than to compress one.
 	packedAhead = 4
+	// packedBytesMax is the largest block that is compressed beside the
+	// checkpoint: of larger ones a few are much memory.
+	packedBytesMax = 1 << 20
 	// behindShare is the part of the tails, or of the write-ahead log, that is
 	// used when appends will soon have to wait for the checkpoint.
 	behindShare = 2

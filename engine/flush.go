@@ -481,6 +481,12 @@ func (s *segmentRun) write() error {
 	}
 	defer b.reset(s.f.meta.place)
 	packers := w.packers()
+	if len(b.events) > packedBytesMax {
+		packers = 0
+		if err := s.writePacked(0); err != nil {
+			return err
+		}
+	}
 	if packers == 0 && len(s.packed) == 0 {
 		w.raw = b.raw(w.raw[:0])
 		return s.put(b.block.First, func(seg *openSegment) (segment.Block, error) { return seg.w.Add(b.block, w.raw) })
