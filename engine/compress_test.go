@@ -34,7 +34,7 @@ func TestCheckpointOfLargeEventsTakesLittleMemory(t *testing.T) {
 	}
 	runtime.ReadMemStats(&after)
 	got := (after.TotalAlloc - before.TotalAlloc) >> 20
-	if got > 2*events*size>>20 {
+	if got > 5*events*size>>21 { // 3 times as much where several are ready
 		t.Errorf("a checkpoint of %d MiB allocates %d", events*size>>20, got)
 	}
 }
