@@ -11,6 +11,7 @@ import (
 
 	"github.com/seglog/seglog/cursor"
 	"github.com/seglog/seglog/internal/vfs"
+	"github.com/seglog/seglog/internal/yield"
 	"github.com/seglog/seglog/wal"
 )
 
@@ -120,7 +121,8 @@ type committer struct {
 	crowd      int64        // how many there were of late
 	gatherSkip int
 	gatherMiss int
-	yields     int   // see yield
+	yields     int // see yield
+	others     yield.Yielder
 	syncNanos  int64 // of a write and its sync, a running mean
 	buf        wal.Buffer
 
@@ -533,7 +535,7 @@ func (e *Engine) gather() {
 func (c *committer) yield() {
 	if c.yields > 0 {
 		c.yields--
-		runtime.Gosched()
+		c.others.Yield()
 	}
 }
 

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -36,5 +38,34 @@ func TestSmallEventsLeaveNoMemoryBehind(t *testing.T) {
 	flood(1_000_000)
 	if more := heap() - before; more > 18<<20 {
 		t.Errorf("%d MiB stay in memory", more>>20)
+	}
+}
+
+// A leader lets those go first who are ready to run, but does not wait for those
+// who compute at every group.
+func TestLeadersGoOnBesideThoseWhoCompute(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var last, turns atomic.Int64
+	var done atomic.Bool
+	var computing sync.WaitGroup
+	for who := range int64(2) {
+		computing.Go(func() {
+			for !done.Load() {
+				if last.Swap(who+1) != who+1 {
+					turns.Add(1)
+				}
+			}
+		})
+	}
+	const groups = 20
+	c := committer{yields: groups}
+	for range groups {
+		c.yield()
+	}
+	n := turns.Load()
+	done.Store(true)
+	computing.Wait()
+	if n == 0 || n > groups/2 {
+		t.Errorf("those who compute had the processor %d times during %d groups, want some and half as often at most", n, groups)
 	}
 }
